@@ -1,0 +1,61 @@
+"""Calls and arrays by machine address, for use inside compiled functions."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+
+def call_native(context: Any, builder: Any, result: Any, kinds: tuple, address: Any, args: Any) -> Any:
+    """Emit a call of the function at ``address``; an exception raised inside it propagates."""
+    pointer = context.call_conv.get_function_type(result, kinds).as_pointer()
+    function = builder.inttoptr(address, pointer)
+    status, value = context.call_conv.call_function(builder, function, result, kinds, args)
+    with cgutils.if_unlikely(builder, status.is_error):  # else the exception would vanish
+        context.call_conv.return_status_propagate(builder, status)
+    return value
+
+
+@intrinsic
+def call_loop(typing_context, address, p, g, state, h):
+    """Call ``loop(p, g, state, h)`` at a machine address."""
+    kinds = (p, g, state, h)
+
+    def codegen(context, builder, signature, args):
+        call_native(context, builder, types.none, kinds, args[0], args[1:])
+        return context.get_dummy_value()
+
+    return types.void(types.intp, *kinds), codegen
+
+
+@intrinsic
+def pointer_to(typing_context, address, like):
+    """Turn an integer address into a typed pointer to elements as those of ``like``."""
+    kind = types.CPointer(like.dtype)
+
+    def codegen(context, builder, signature, args):
+        return builder.inttoptr(args[0], context.get_value_type(kind))
+
+    return kind(types.intp, like), codegen
+
+
+def _load(width: Any) -> Any:
+    """Make a function that reads one integer at an address."""
+
+    @intrinsic
+    def load(typing_context, address):
+        def codegen(context, builder, signature, args):
+            pointer = builder.inttoptr(args[0], context.get_value_type(width).as_pointer())
+            value = builder.load(pointer)
+            return context.cast(builder, value, width, types.intp)
+
+        return types.intp(types.intp), codegen
+
+    return load
+
+
+load_i64 = _load(types.int64)
+load_i32 = _load(types.int32)

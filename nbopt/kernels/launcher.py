@@ -1,0 +1,265 @@
+"""One launch for every algorithm, dtype and number of arrays: loops called by address over a table.
+
+A loop is a plain function ``loop(p, g, state, h)`` over whole 1-D arrays: the parameter, its
+gradient, a tuple of three state arrays (unused ones empty) and the step's numbers in float64. It is
+compiled once per dtype with one signature common to all, so that the launchers here, compiled once,
+call any of them over the rows of a table in one call from Python.
+
+The columns of a table are the constants below; one row is one parameter.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import numba
+import numpy as np
+from numba import carray, prange, types
+from numba.core import config as numba_config
+
+from nbopt.kernels.address import call_loop, load_i32, load_i64, pointer_to
+from nbopt.kernels.compile import address_of, compiled
+
+STATES = 3  # no element-wise optimizer of torch.optim keeps more than three arrays per parameter
+NUMBERS = 16  # float64 numbers that a step may hand to its loop
+
+# Columns of a table, all int64.
+OBJECT, SIZE, P, G, STATE, LAYOUT, DESCR, NATIVE, PLACE, ACTIVE = 0, 1, 2, 3, 4, 7, 8, 9, 10, 11
+COLUMNS = 12
+
+# Entries of the vector of offsets (kernels/headers.py) that `refresh` reads headers by.
+O_TYPE, O_DATA, O_ND, O_DIMS, O_STRIDES, O_DESCR, O_FLAGS = range(7)
+O_LIST, O_P, O_G, O_NDARRAY, O_OWNER, O_NONE = range(7, 13)
+
+# What a launch over checked headers answers: all well, or which road must be taken instead.
+LAUNCHED, CHANGED, GRADIENT, COUNTS = 0, 1, 2, 3
+
+# Below this many bytes read and written a step runs on one thread (measured: validation/crossing).
+PARALLEL_BYTES = int(os.environ.get("NBOPT_PARALLEL_BYTES", 1 << 20))
+# Below this many bytes it also keeps the GIL, so that nobody can free a gradient under it.
+QUICK_BYTES = 1 << 18
+LINE = 64  # elements: pieces of a parallel launch start at whole cache lines
+
+
+@compiled
+def _launch_row(loop, table, row, low, high, like, h):
+    """Call the loop on the elements [low, high) of one row."""
+    n, size = high - low, like.itemsize
+    skip = low * size
+    p = carray(pointer_to(table[row, P] + skip, like), (n,))
+    g = carray(pointer_to(table[row, G] + skip, like), (n,))
+    a = carray(pointer_to(table[row, STATE] + skip, like), (n,))
+    b = carray(pointer_to(table[row, STATE + 1] + skip, like), (n,))
+    c = carray(pointer_to(table[row, STATE + 2] + skip, like), (n,))
+    call_loop(loop, p, g, (a, b, c), h)
+
+
+@compiled
+def serial(loop, table, like, h):
+    """Call the loop on every active row, one after the other."""
+    for row in range(table.shape[0]):
+        if table[row, ACTIVE] != 0 and table[row, SIZE] > 0:
+            _launch_row(loop, table, row, 0, table[row, SIZE], like, h)
+
+
+@compiled
+def _piece(loop, table, low, high, like, h):
+    """Call the loop on the elements [low, high) of all active rows laid end to end."""
+    start = 0
+    for row in range(table.shape[0]):
+        if table[row, ACTIVE] != 0:
+            stop = start + table[row, SIZE]
+            first, last = max(low, start), min(high, stop)
+            if first < last:
+                _launch_row(loop, table, row, first - start, last - start, like, h)
+            start = stop
+            if start >= high:
+                break
+
+
+@compiled(parallel=True)
+def parallel(loop, table, like, h, total, pieces):
+    """Cut all elements into equal pieces, whatever the rows' sizes, and run them on all threads."""
+    length = (total // pieces // LINE + 1) * LINE
+    for k in prange(pieces):
+        _piece(loop, table, k * length, min(total, (k + 1) * length), like, h)
+
+
+@compiled
+def _layout(array, offsets):
+    """Digest shape and strides of an ndarray object; strides of axes of length 1 mean nothing."""
+    nd = load_i32(array + offsets[O_ND])
+    dims, strides = load_i64(array + offsets[O_DIMS]), load_i64(array + offsets[O_STRIDES])
+    digest = nd
+    for k in range(nd):
+        n = load_i64(dims + 8 * k)
+        digest = digest * 1000003 + n
+        if n != 1:
+            digest = digest * 1000003 + load_i64(strides + 8 * k)
+    return digest
+
+
+@compiled
+def _gradient(array, row, table, offsets, itemsize):
+    """Note a gradient's address if it lies exactly as its parameter does; tell whether it does."""
+    if load_i64(array + offsets[O_TYPE]) != offsets[O_NDARRAY]:
+        return False
+    descr = load_i64(array + offsets[O_DESCR])
+    if descr != table[row, DESCR] and descr != table[row, NATIVE]:
+        return False
+    if load_i32(array + offsets[O_FLAGS]) & 0x100 == 0 or _layout(array, offsets) != table[row, LAYOUT]:
+        return False
+    data = load_i64(array + offsets[O_DATA])
+    if abs(data - table[row, P]) < table[row, SIZE] * itemsize:
+        return False
+    table[row, G] = data
+    return True
+
+
+@compiled
+def _parameter(array, row, table, offsets):
+    """Tell whether a parameter's array still is where and what the table says."""
+    return (
+        load_i64(array + offsets[O_TYPE]) == offsets[O_NDARRAY]
+        and load_i64(array + offsets[O_DATA]) == table[row, P]
+        and load_i64(array + offsets[O_DESCR]) == table[row, DESCR]
+        and load_i32(array + offsets[O_FLAGS]) & 0x500 == 0x500
+        and _layout(array, offsets) == table[row, LAYOUT]
+    )
+
+
+@compiled(nogil=False)
+def refresh(params, given, offsets, table, counts, count, itemsize):
+    """Read the headers of all parameters and gradients; write the gradients' addresses to the table.
+
+    ``params`` is the address of a list of Parameters, ``given`` that of a list of gradients, one per
+    row, or 0 to read each Parameter's own. Runs under the GIL, so that no object changes meanwhile.
+    Returns LAUNCHED if the table now describes this step and every active row has made ``count``
+    steps before it, else what stands in the way.
+    """
+    items = load_i64(params + offsets[O_LIST] + 8)
+    answer = LAUNCHED
+    for row in range(table.shape[0]):
+        place = table[row, PLACE]
+        if place >= load_i64(params + offsets[O_LIST]):
+            return CHANGED
+        p = load_i64(items + 8 * place)
+        if p != table[row, OBJECT] or load_i64(p + offsets[O_TYPE]) != offsets[O_OWNER]:
+            return CHANGED
+        if not _parameter(load_i64(p + offsets[O_P]), row, table, offsets):
+            return CHANGED
+        if given == 0:
+            g = load_i64(p + offsets[O_G])
+        else:
+            g = load_i64(load_i64(given + offsets[O_LIST] + 8) + 8 * row)
+        if (g != offsets[O_NONE]) != (table[row, ACTIVE] != 0):
+            return CHANGED
+        if g != offsets[O_NONE]:
+            if not _gradient(g, row, table, offsets, itemsize):
+                answer = GRADIENT
+            elif counts[row] != count and answer == LAUNCHED:
+                answer = COUNTS
+    return answer
+
+
+@compiled
+def advance(table, counts, ceiling):
+    """Count one more step for every active row."""
+    for row in range(table.shape[0]):
+        if table[row, ACTIVE] != 0 and counts[row] < ceiling:
+            counts[row] += 1
+
+
+@compiled(nogil=False)
+def quick(loop, params, offsets, table, counts, count, ceiling, like, h):
+    """Refresh, launch on one thread and count, in one call under the GIL: for small groups."""
+    answer = refresh(params, 0, offsets, table, counts, count, like.itemsize)
+    if answer == LAUNCHED:
+        serial(loop, table, like, h)
+        advance(table, counts, ceiling)
+    return answer
+
+
+def loop_signature(dtype: np.dtype, layout: str = "C") -> Any:
+    """Return the one signature of all loops of a dtype; ``layout`` "A" lets ``p`` have a stride."""
+    t = numba.from_dtype(dtype)
+    line = types.Array(t, 1, "C")
+    return types.void(
+        types.Array(t, 1, layout), line, types.UniTuple(line, STATES), types.Array(types.float64, 1, "C")
+    )
+
+
+_loops: dict[tuple[Callable, np.dtype, str], tuple[Any, int]] = {}
+
+
+def loop_address(loop: Callable, dtype: np.dtype, layout: str = "C") -> int:
+    """Compile a loop for a dtype (once, or from disk) and return its address; it is kept for ever."""
+    key = (loop, dtype, layout)
+    if key not in _loops:
+        dispatcher = compiled(loop)
+        _loops[key] = dispatcher, address_of(dispatcher, loop_signature(dtype, layout))
+    return _loops[key][1]
+
+
+_parallel_lock = threading.Lock()
+_state = {"forked": False, "lock": True}
+
+
+def _after_fork_in_child() -> None:
+    """Pin a forked child to one thread: GNU OpenMP ends a child at its first parallel launch."""
+    _state["forked"] = True
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork_in_child)
+
+
+def set_num_threads(n: int) -> None:
+    """Use at most ``n`` threads in the launches of this Python thread (numba.set_num_threads).
+
+    Parameters
+    ----------
+    n : int
+        From 1 to the number of threads that Numba started with (NUMBA_NUM_THREADS).
+
+    Examples
+    --------
+    >>> import nbopt
+    >>> nbopt.set_num_threads(1)
+    >>> nbopt.get_num_threads()
+    1
+    """
+    most = numba_config.NUMBA_NUM_THREADS
+    if isinstance(n, bool) or not isinstance(n, int | np.integer) or not 1 <= n <= most:
+        raise ValueError(f"set_num_threads: n={n!r} must be an integer in [1, {most}]")
+    numba.set_num_threads(int(n))
+
+
+def get_num_threads() -> int:
+    """Return how many threads a large launch of this Python thread uses.
+
+    Examples
+    --------
+    >>> import nbopt
+    >>> nbopt.get_num_threads() >= 1
+    True
+    """
+    return 1 if _state["forked"] else numba.get_num_threads()
+
+
+def launch(loop: int, table: np.ndarray, like: np.ndarray, h: np.ndarray, total: int, nbytes: int) -> None:
+    """Run a loop over all active rows without the GIL, in parallel where that is measured to pay."""
+    pieces = get_num_threads() if nbytes >= PARALLEL_BYTES else 1
+    if pieces == 1:
+        serial(loop, table, like, h)
+    elif _state["lock"]:
+        # Numba picks its threading layer at the first parallel call; "workqueue" aborts the process
+        # when two Python threads enter it, the others do not mind.
+        with _parallel_lock:
+            parallel(loop, table, like, h, total, pieces)
+            _state["lock"] = numba.threading_layer() == "workqueue"
+    else:
+        parallel(loop, table, like, h, total, pieces)

@@ -1,0 +1,66 @@
+"""Launches over parameters with gaps in memory: one row of the table becomes many strided runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numba import carray
+from numpy.lib.stride_tricks import as_strided
+
+from nbopt.kernels import launcher as at
+from nbopt.kernels.address import call_loop, pointer_to
+from nbopt.kernels.compile import compiled
+
+if TYPE_CHECKING:
+    from nbopt.kernels.table import Table
+
+N, RUN_P, STEP, OFFSET, OWNER = range(5)
+
+
+@compiled
+def strided_serial(loop, runs, table, like, h):
+    """Call the loop on every run: ``p`` with its stride, gradient and states contiguous."""
+    for k in range(runs.shape[0]):
+        row, n, skip = runs[k, OWNER], runs[k, N], runs[k, OFFSET] * like.itemsize
+        if table[row, at.ACTIVE] != 0 and n > 0:
+            p = as_strided(carray(pointer_to(runs[k, RUN_P], like), (n,)), (n,), (runs[k, STEP],))
+            g = carray(pointer_to(table[row, at.G] + skip, like), (n,))
+            a = carray(pointer_to(table[row, at.STATE] + skip, like), (n,))
+            b = carray(pointer_to(table[row, at.STATE + 1] + skip, like), (n,))
+            c = carray(pointer_to(table[row, at.STATE + 2] + skip, like), (n,))
+            call_loop(loop, p, g, (a, b, c), h)
+
+
+def runs_of(a: np.ndarray, address: int, owner: int) -> np.ndarray:
+    """Cut an array, in C order of its indices, into runs (elements, address, stride, offset, row)."""
+    if a.size == 0:
+        return np.empty((0, 5), np.int64)
+    inner, step = (a.shape[-1], a.strides[-1]) if a.ndim else (1, a.itemsize)
+    axis = a.ndim - 1
+    while axis > 0 and a.strides[axis - 1] == inner * step:  # neighbouring rows lie end to end
+        axis -= 1
+        inner *= a.shape[axis]
+    starts = np.array([address], np.int64)
+    for n, stride in zip(a.shape[:axis], a.strides[:axis], strict=True):
+        starts = (starts[:, None] + np.arange(n, dtype=np.int64) * stride).reshape(-1)
+    runs = np.empty((starts.size, 5), np.int64)
+    runs[:, N], runs[:, STEP], runs[:, OWNER] = inner, step, owner
+    runs[:, RUN_P], runs[:, OFFSET] = starts, np.arange(starts.size) * inner
+    return runs
+
+
+class StridedLaunch:
+    """The runs of a table's parameters; their gradients and states are contiguous, in C order."""
+
+    def __init__(self, table: Table) -> None:
+        self.table, self.runs = table, np.empty((0, 5), np.int64)
+
+    def launch(self, loop: Callable, rows: np.ndarray) -> None:
+        """Run ``loop`` over the runs of all active rows, on one thread."""
+        if not len(self.runs):
+            cut = [runs_of(a, int(rows[k, at.P]), k) for k, a in enumerate(self.table.arrays)]
+            self.runs = np.concatenate(cut)
+        loop_at = at.loop_address(loop, self.table.dtype, "A")
+        strided_serial(loop_at, self.runs, rows, self.table.like, self.table.h)
