@@ -1,0 +1,1 @@
+"""Floor 2: optimizers as objects, one file per algorithm."""

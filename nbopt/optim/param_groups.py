@@ -1,0 +1,101 @@
+"""Every way to say which parameters to optimize, read into one: a list of groups of parameters."""
+
+from __future__ import annotations
+
+import difflib
+import warnings
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+
+from nbopt.kernels.arrays import check_parameter, overlapping
+from nbopt.optim.parameter import Parameter
+from nbopt.optim.torch_tensors import is_tensor, view_of_tensor
+
+
+def read_groups(owner: str, params: Any) -> list[dict[str, Any]]:
+    """Return a list of group dicts from arrays, (name, param) pairs, a dict of names, or groups."""
+    if isinstance(params, np.ndarray | Parameter) or is_tensor(params):
+        raise TypeError(
+            f"{owner}: params must be an iterable of parameters or of group dicts, but got one "
+            f"{type(params).__name__}; write [{type(params).__name__.lower()}] around it"
+        )
+    if isinstance(params, Mapping):
+        if "params" in params:
+            raise TypeError(
+                f"{owner}: params is one group dict; write [{{'params': ...}}] for a list of groups "
+                "(a plain dict maps names to parameters)"
+            )
+        params = list(params.items())
+    if isinstance(params, set | frozenset):
+        raise TypeError(f"{owner}: params is a set, which has no order; pass a list")
+    if isinstance(params, str | bytes) or not isinstance(params, Iterable):
+        raise TypeError(f"{owner}: params must be an iterable, but got {type(params).__name__}")
+    items = list(params)
+    if not items:
+        raise ValueError(f"{owner}: params is empty; there is nothing to optimize")
+    return items if isinstance(items[0], dict) else [{"params": items}]
+
+
+def read_params(owner: str, params: Any) -> tuple[list[Any], list[str] | None]:
+    """Return the parameters of one group, wrapped where they are bare arrays, and their names."""
+    if isinstance(params, set | frozenset):
+        raise TypeError(f"{owner}: a group's params is a set, which has no order; pass a list")
+    if isinstance(params, np.ndarray | Parameter) or is_tensor(params):
+        params = [params]
+    items = list(params.items()) if isinstance(params, Mapping) else list(params)
+    named = [isinstance(item, tuple) for item in items]
+    if not any(named):
+        return [as_parameter(owner, p, f"params[{k}]") for k, p in enumerate(items)], None
+    if not all(named):
+        raise ValueError(f"{owner}: some parameters of a group have names and some have none")
+    bad = [item for item in items if len(item) != 2 or not isinstance(item[0], str)]
+    if bad:
+        raise TypeError(f"{owner}: a named parameter must be (name, array), but got {bad[0]!r}")
+    names = [name for name, _ in items]
+    twice = {name for name in names if names.count(name) > 1} if len(set(names)) < len(names) else ()
+    if twice:
+        raise ValueError(f"{owner}: the names {sorted(twice)} stand for more than one parameter")
+    return [as_parameter(owner, p, name, name) for name, p in items], names
+
+
+def as_parameter(owner: str, item: Any, where: str, name: str | None = None) -> Any:
+    """Return a Parameter (or the torch tensor as it is) that can be updated in place, or refuse."""
+    label = f"{owner}: {where}"
+    if is_tensor(item):
+        view_of_tensor(item, label)
+        return item
+    p = item if isinstance(item, Parameter) else Parameter(item, name=name)
+    check_parameter(p.data, label)
+    return p
+
+
+def array_of(param: Any) -> np.ndarray:
+    """Return the memory of a parameter as an array."""
+    return param.data if isinstance(param, Parameter) else view_of_tensor(param, "parameter")
+
+
+def check_distinct(owner: str, groups: Iterable[dict[str, Any]]) -> None:
+    """Refuse parameters that occur twice or share memory: they would be stepped twice."""
+    params = [p for group in groups for p in group["params"]]
+    if len({id(p) for p in params}) < len(params):
+        seen: dict[int, int] = {}
+        first, second = next((seen[id(p)], k) for k, p in enumerate(params) if seen.setdefault(id(p), k) != k)
+        raise ValueError(f"{owner}: parameter {second} is parameter {first} again")
+    pair = overlapping([array_of(p) for p in params])
+    if pair is not None:
+        raise ValueError(f"{owner}: parameters {pair[0]} and {pair[1]} share memory; both would step it")
+
+
+def warn_of_near_misses(owner: str, group: dict[str, Any], known: Iterable[str]) -> None:
+    """Warn where a group's key looks like a misspelt option; other keys of the user's pass."""
+    known = [*known, "params", "param_names", "initial_lr"]
+    for key in group:
+        close = [] if key in known else difflib.get_close_matches(str(key), known, 1, 0.75)
+        if close and key not in {"max_lr", "min_lr", "swa_lr"}:
+            warnings.warn(
+                f"{owner}: the group's {key!r} is not an option; is {close[0]!r} meant?",
+                UserWarning,
+                stacklevel=4,
+            )
