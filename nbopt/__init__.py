@@ -1,22 +1,40 @@
 """nbopt: a Numba-JIT optimization toolkit for scientists."""
 
 from nbopt.kernels.launcher import get_num_threads, set_num_threads
+from nbopt.optim.adadelta import Adadelta
+from nbopt.optim.adagrad import Adagrad
 from nbopt.optim.adam import Adam
+from nbopt.optim.adamax import Adamax
 from nbopt.optim.adamw import AdamW
+from nbopt.optim.asgd import ASGD
 from nbopt.optim.elementwise import ElementwiseOptimizer
 from nbopt.optim.hooks import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
+from nbopt.optim.nadam import NAdam
 from nbopt.optim.optimizer import Optimizer
 from nbopt.optim.parameter import Parameter
+from nbopt.optim.radam import RAdam
+from nbopt.optim.rmsprop import RMSprop
+from nbopt.optim.rprop import Rprop
 from nbopt.optim.sgd import SGD
+from nbopt.optim.sparse_adam import SparseAdam
 
 __version__ = "0.1.0"
 __all__ = [
+    "ASGD",
     "SGD",
+    "Adadelta",
+    "Adagrad",
     "Adam",
     "AdamW",
+    "Adamax",
     "ElementwiseOptimizer",
+    "NAdam",
     "Optimizer",
     "Parameter",
+    "RAdam",
+    "RMSprop",
+    "Rprop",
+    "SparseAdam",
     "get_num_threads",
     "register_optimizer_step_post_hook",
     "register_optimizer_step_pre_hook",

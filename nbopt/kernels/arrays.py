@@ -8,6 +8,7 @@ import numpy as np
 from numpy.lib.array_utils import byte_bounds
 
 REALS = {np.dtype(np.float32), np.dtype(np.float64)}
+PAIRS = {np.dtype(np.complex64): np.dtype(np.float32), np.dtype(np.complex128): np.dtype(np.float64)}
 
 
 def memory_order(shape: tuple[int, ...], strides: tuple[int, ...]) -> list[int]:
@@ -36,9 +37,27 @@ def in_memory_order(a: np.ndarray) -> np.ndarray:
     return a.transpose(memory_order(a.shape, a.strides)).reshape(-1)
 
 
+def as_reals(a: np.ndarray) -> np.ndarray:
+    """Return a complex array as a view of its (real, imaginary) pairs, one axis more; reals as they are."""
+    if a.dtype not in PAIRS:
+        return a
+    return np.lib.stride_tricks.as_strided(a.real, (*a.shape, 2), (*a.strides, a.itemsize // 2))
+
+
+def as_complex(a: np.ndarray) -> np.ndarray:
+    """Return pairs of reals along the last axis as a view of complex numbers."""
+    pair: np.ndarray = a.view(np.result_type(a.dtype, np.complex64))
+    return pair[..., 0]
+
+
 def address(a: np.ndarray) -> int:
     """Return the address of the first element."""
     return a.__array_interface__["data"][0]
+
+
+def fingerprint(a: np.ndarray) -> tuple:
+    """Return what changes when an array's memory is moved or laid out anew."""
+    return address(a), a.shape, a.strides, a.dtype, a.flags.writeable
 
 
 def same_layout(a: np.ndarray, b: np.ndarray) -> bool:
@@ -65,13 +84,13 @@ def check_parameter(a: Any, where: str) -> None:
     if not isinstance(a, np.ndarray) or isinstance(a, np.ma.MaskedArray):
         raise TypeError(
             f"{where} is {type(a).__name__}; a parameter must be a NumPy array (or Parameter) "
-            "of float32 or float64, so that it can be updated in place"
+            "of floats, so that it can be updated in place"
         )
-    if a.dtype not in REALS:
-        order = " in foreign byte order" if a.dtype.newbyteorder("=") in REALS else ""
+    if a.dtype not in REALS and a.dtype not in PAIRS:
+        order = " in foreign byte order" if not a.dtype.isnative else ""
         raise TypeError(
-            f"{where} has dtype {a.dtype}{order}; a parameter must be float32 or float64 and is "
-            "never cast, because it is updated in place"
+            f"{where} has dtype {a.dtype}{order}; a parameter must be float32, float64, complex64 or "
+            "complex128 and is never cast, because it is updated in place"
         )
     if not a.flags.writeable:
         raise ValueError(f"{where} is read-only; a parameter must be writeable")

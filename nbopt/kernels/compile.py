@@ -73,6 +73,8 @@ def compiled(
     """
     if function is None:
         return lambda f: compiled(f, parallel=parallel, nogil=nogil, cache=cache)
+    if is_compiled(function):  # the user's own @njit loop: our flags, our cache
+        function = function.py_func
     if numba_config.DISABLE_JIT:
         return function
     dispatcher = numba.njit(function, parallel=parallel, nogil=nogil, **FLAGS)

@@ -20,7 +20,7 @@ import numpy as np
 from numba import carray, prange, types
 from numba.core import config as numba_config
 
-from nbopt.kernels.address import call_loop, load_i32, load_i64, pointer_to
+from nbopt.kernels.address import call_loop, load_i32, load_i64, pointer_to, raise_status, try_loop
 from nbopt.kernels.compile import address_of, compiled
 
 STATES = 3  # no element-wise optimizer of torch.optim keeps more than three arrays per parameter
@@ -40,21 +40,22 @@ LAUNCHED, CHANGED, GRADIENT, COUNTS = 0, 1, 2, 3
 # Below this many bytes read and written a step runs on one thread (measured: validation/crossing).
 PARALLEL_BYTES = int(os.environ.get("NBOPT_PARALLEL_BYTES", 1 << 20))
 # Below this many bytes it also keeps the GIL, so that nobody can free a gradient under it.
-QUICK_BYTES = 1 << 18
+QUICK_BYTES = 1 << 20
+# Multiplier of the digest of a layout: so large that no two shapes and strides that fit into memory meet.
+MIX = 0x1E3779B97F4A7C15
 LINE = 64  # elements: pieces of a parallel launch start at whole cache lines
 
 
 @compiled
-def _launch_row(loop, table, row, low, high, like, h):
-    """Call the loop on the elements [low, high) of one row."""
-    n, size = high - low, like.itemsize
-    skip = low * size
+def _row(table, row, low, high, like):
+    """Return the arrays of a loop's call on the elements [low, high) of one row."""
+    n, skip = high - low, low * like.itemsize
     p = carray(pointer_to(table[row, P] + skip, like), (n,))
     g = carray(pointer_to(table[row, G] + skip, like), (n,))
     a = carray(pointer_to(table[row, STATE] + skip, like), (n,))
     b = carray(pointer_to(table[row, STATE + 1] + skip, like), (n,))
     c = carray(pointer_to(table[row, STATE + 2] + skip, like), (n,))
-    call_loop(loop, p, g, (a, b, c), h)
+    return p, g, (a, b, c)
 
 
 @compiled
@@ -62,30 +63,39 @@ def serial(loop, table, like, h):
     """Call the loop on every active row, one after the other."""
     for row in range(table.shape[0]):
         if table[row, ACTIVE] != 0 and table[row, SIZE] > 0:
-            _launch_row(loop, table, row, 0, table[row, SIZE], like, h)
+            p, g, state = _row(table, row, 0, table[row, SIZE], like)
+            call_loop(loop, p, g, state, h)
 
 
 @compiled
-def _piece(loop, table, low, high, like, h):
-    """Call the loop on the elements [low, high) of all active rows laid end to end."""
+def _piece(loop, table, low, high, like, h, fault):
+    """Call the loop on the elements [low, high) of all active rows laid end to end, up to a fault."""
     start = 0
     for row in range(table.shape[0]):
         if table[row, ACTIVE] != 0:
             stop = start + table[row, SIZE]
             first, last = max(low, start), min(high, stop)
             if first < last:
-                _launch_row(loop, table, row, first - start, last - start, like, h)
+                p, g, state = _row(table, row, first - start, last - start, like)
+                fault[0], fault[1] = try_loop(loop, p, g, state, h)
             start = stop
-            if start >= high:
+            if start >= high or fault[0] != 0:
                 break
 
 
 @compiled(parallel=True)
-def parallel(loop, table, like, h, total, pieces):
-    """Cut all elements into equal pieces, whatever the rows' sizes, and run them on all threads."""
+def parallel(loop, table, like, h, total, faults):
+    """Cut all elements into equal pieces, whatever the rows' sizes, and run them on all threads.
+
+    ``faults`` has a row of two zeros for each piece. What a loop raises is raised here, on the
+    caller's thread; of several faults the first one.
+    """
+    pieces = faults.shape[0]
     length = (total // pieces // LINE + 1) * LINE
     for k in prange(pieces):
-        _piece(loop, table, k * length, min(total, (k + 1) * length), like, h)
+        _piece(loop, table, k * length, min(total, (k + 1) * length), like, h, faults[k])
+    for k in range(pieces):
+        raise_status(faults[k, 0], faults[k, 1])
 
 
 @compiled
@@ -96,9 +106,9 @@ def _layout(array, offsets):
     digest = nd
     for k in range(nd):
         n = load_i64(dims + 8 * k)
-        digest = digest * 1000003 + n
+        digest = digest * MIX + n
         if n != 1:
-            digest = digest * 1000003 + load_i64(strides + 8 * k)
+            digest = digest * MIX + load_i64(strides + 8 * k)
     return digest
 
 
@@ -123,7 +133,8 @@ def _gradient(array, row, table, offsets, itemsize):
 def _parameter(array, row, table, offsets):
     """Tell whether a parameter's array still is where and what the table says."""
     return (
-        load_i64(array + offsets[O_TYPE]) == offsets[O_NDARRAY]
+        array != 0  # an empty slot: the user deleted p.data
+        and load_i64(array + offsets[O_TYPE]) == offsets[O_NDARRAY]
         and load_i64(array + offsets[O_DATA]) == table[row, P]
         and load_i64(array + offsets[O_DESCR]) == table[row, DESCR]
         and load_i32(array + offsets[O_FLAGS]) & 0x500 == 0x500
@@ -155,7 +166,7 @@ def refresh(params, given, offsets, table, counts, count, itemsize):
             g = load_i64(p + offsets[O_G])
         else:
             g = load_i64(load_i64(given + offsets[O_LIST] + 8) + 8 * row)
-        if (g != offsets[O_NONE]) != (table[row, ACTIVE] != 0):
+        if g == 0 or (g != offsets[O_NONE]) != (table[row, ACTIVE] != 0):
             return CHANGED
         if g != offsets[O_NONE]:
             if not _gradient(g, row, table, offsets, itemsize):
@@ -259,7 +270,7 @@ def launch(loop: int, table: np.ndarray, like: np.ndarray, h: np.ndarray, total:
         # Numba picks its threading layer at the first parallel call; "workqueue" aborts the process
         # when two Python threads enter it, the others do not mind.
         with _parallel_lock:
-            parallel(loop, table, like, h, total, pieces)
+            parallel(loop, table, like, h, total, np.zeros((pieces, 2), np.int64))
             _state["lock"] = numba.threading_layer() == "workqueue"
     else:
-        parallel(loop, table, like, h, total, pieces)
+        parallel(loop, table, like, h, total, np.zeros((pieces, 2), np.int64))

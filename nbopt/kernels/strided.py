@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
-
 import numpy as np
 from numba import carray
 from numpy.lib.stride_tricks import as_strided
@@ -12,9 +10,6 @@ from numpy.lib.stride_tricks import as_strided
 from nbopt.kernels import launcher as at
 from nbopt.kernels.address import call_loop, pointer_to
 from nbopt.kernels.compile import compiled
-
-if TYPE_CHECKING:
-    from nbopt.kernels.table import Table
 
 N, RUN_P, STEP, OFFSET, OWNER = range(5)
 
@@ -37,13 +32,12 @@ def runs_of(a: np.ndarray, address: int, owner: int) -> np.ndarray:
     """Cut an array, in C order of its indices, into runs (elements, address, stride, offset, row)."""
     if a.size == 0:
         return np.empty((0, 5), np.int64)
-    inner, step = (a.shape[-1], a.strides[-1]) if a.ndim else (1, a.itemsize)
-    axis = a.ndim - 1
-    while axis > 0 and a.strides[axis - 1] == inner * step:  # neighbouring rows lie end to end
-        axis -= 1
-        inner *= a.shape[axis]
+    axes = [(n, stride) for n, stride in zip(a.shape, a.strides, strict=True) if n > 1]
+    inner, step = axes.pop() if axes else (1, a.itemsize)
+    while axes and axes[-1][1] == inner * step:  # neighbouring rows lie end to end
+        inner *= axes.pop()[0]
     starts = np.array([address], np.int64)
-    for n, stride in zip(a.shape[:axis], a.strides[:axis], strict=True):
+    for n, stride in axes:
         starts = (starts[:, None] + np.arange(n, dtype=np.int64) * stride).reshape(-1)
     runs = np.empty((starts.size, 5), np.int64)
     runs[:, N], runs[:, STEP], runs[:, OWNER] = inner, step, owner
@@ -54,13 +48,13 @@ def runs_of(a: np.ndarray, address: int, owner: int) -> np.ndarray:
 class StridedLaunch:
     """The runs of a table's parameters; their gradients and states are contiguous, in C order."""
 
-    def __init__(self, table: Table) -> None:
-        self.table, self.runs = table, np.empty((0, 5), np.int64)
+    def __init__(self, arrays: list[np.ndarray]) -> None:
+        self.arrays, self.runs = arrays, np.empty((0, 5), np.int64)
 
-    def launch(self, loop: Callable, rows: np.ndarray) -> None:
+    def launch(self, loop: Callable, rows: np.ndarray, like: np.ndarray, h: np.ndarray) -> None:
         """Run ``loop`` over the runs of all active rows, on one thread."""
         if not len(self.runs):
-            cut = [runs_of(a, int(rows[k, at.P]), k) for k, a in enumerate(self.table.arrays)]
+            cut = [runs_of(a, int(rows[k, at.P]), k) for k, a in enumerate(self.arrays)]
             self.runs = np.concatenate(cut)
-        loop_at = at.loop_address(loop, self.table.dtype, "A")
-        strided_serial(loop_at, self.runs, rows, self.table.like, self.table.h)
+        loop_at = at.loop_address(loop, like.dtype, "A")
+        strided_serial(loop_at, self.runs, rows, like, h)

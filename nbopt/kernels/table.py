@@ -34,9 +34,9 @@ def layout_digest(a: np.ndarray) -> int:
     """Digest shape and strides as `launcher._layout` does."""
     digest = a.ndim
     for n, stride in zip(a.shape, a.strides, strict=True):
-        digest = digest * 1000003 + n
+        digest = digest * at.MIX + n
         if n != 1:
-            digest = digest * 1000003 + stride
+            digest = digest * at.MIX + stride
     return _signed(digest)
 
 
@@ -58,11 +58,15 @@ class Table:
     ----------
     params : list of objects with ``data`` and ``grad``
     arrays : list of ndarray
-        Their memory, one dtype.
+        Their memory, one dtype; all dense, or all with gaps.
     places : list of int
         Where each stands in its group's list.
     offsets : ndarray or None
         From `offsets_for`; None makes every step read its gradients through Python.
+    fingerprint : callable
+        Returns what changes when a parameter's memory is moved or laid out anew.
+    scalars : int
+        How many float64 numbers of state each parameter keeps besides its arrays and its count.
     """
 
     def __init__(
@@ -71,20 +75,26 @@ class Table:
         arrays: Sequence[np.ndarray],
         places: Sequence[int],
         offsets: np.ndarray | None,
+        fingerprint: Callable[[Any], tuple],
+        scalars: int = 0,
     ) -> None:
         dtype = arrays[0].dtype
         self.params, self.arrays, self.places = list(params), list(arrays), list(places)
         self.dtype, self.offsets = dtype, offsets
+        self.fingerprint, self.prints = fingerprint, [fingerprint(p) for p in params]
+        self.active: list[bool] = [False] * len(params)
         self.like = np.empty(0, dtype)
         self.counts = np.zeros(len(params), np.int64)
         self.states: list[tuple[np.ndarray, ...] | None] = [None] * len(params)
+        self.scalars = np.zeros((len(params), scalars))
         self.count: int | None = None
+        self.shared: tuple[float, ...] = ()
         self.held: list[Any] = []
         self.scratch: dict[int, np.ndarray] = {}
         self.h = np.zeros(at.NUMBERS)
         self._buffer: Any = self.h
         self.rows = np.zeros((len(params), at.COLUMNS), np.int64)
-        self.strided = None if all(is_dense(a) for a in arrays) else StridedLaunch(self)
+        self.strided = None if all(is_dense(a) for a in arrays) else StridedLaunch(self.arrays)
         self._fill()
         self.measure()
 
@@ -111,7 +121,7 @@ class Table:
 
     def activate(self, active: Sequence[bool]) -> None:
         """Say which rows take part in the next launch."""
-        self.rows[:, at.ACTIVE] = active
+        self.rows[:, at.ACTIVE] = self.active = list(active)
         self.measure()
 
     def active_rows(self) -> list[int]:
@@ -131,15 +141,12 @@ class Table:
 
     def _unchanged(self, params: list) -> bool:
         """Compare the table with the parameters, through Python."""
-        for row, place in enumerate(self.places):
-            if place >= len(params) or params[place] is not self.params[row]:
+        fingerprint = self.fingerprint
+        rows = zip(self.places, self.params, self.prints, self.active, strict=True)
+        for place, known, seen, active in rows:
+            if place >= len(params) or params[place] is not known:
                 return False
-            a, now = self.arrays[row], params[place].data
-            if now is not a or address(now) != self.rows[row, at.P] or now.size != self.rows[row, at.SIZE]:
-                return False
-            if layout_digest(now) != self.rows[row, at.LAYOUT] or not now.flags.writeable:
-                return False
-            if (params[place].grad is not None) != bool(self.rows[row, at.ACTIVE]):
+            if fingerprint(known) != seen or (known.grad is not None) != active:
                 return False
         return True
 
@@ -148,7 +155,7 @@ class Table:
         a = self.arrays[row]
         apart = not np.may_share_memory(a, gradient)
         straight = gradient.flags.c_contiguous if self.strided else same_layout(gradient, a)
-        if not (straight and apart and gradient.flags.aligned):
+        if not (straight and apart and gradient.flags.aligned and gradient.dtype.isnative):
             scratch = self.scratch.get(row)
             if scratch is None or scratch.shape != gradient.shape:
                 scratch = self.scratch[row] = empty_like(a)
@@ -157,42 +164,73 @@ class Table:
         self.held[row] = gradient
         self.rows[row, at.G] = address(gradient)
 
-    def common_count(self) -> int | None:
-        """Return how many steps all active rows have made, or None if they differ."""
-        active = self.counts[self.rows[:, at.ACTIVE] != 0]
-        if active.size == 0:
-            return -1
-        return int(active[0]) if (active == active[0]).all() else None
+    def moments(self) -> list[tuple[int, tuple[float, ...], np.ndarray | None]]:
+        """Return the distinct (steps made, scalars) among the active rows, and which rows have them."""
+        active = self.rows[:, at.ACTIVE] != 0
+        counts, scalars = self.counts[active], self.scalars[active]
+        if counts.size == 0:
+            return []
+        if (counts == counts[0]).all() and (scalars == scalars[0]).all():
+            return [(int(counts[0]), tuple(scalars[0].tolist()), None)]
+        found: dict[tuple, list[int]] = {}
+        for row in np.flatnonzero(active).tolist():
+            found.setdefault((int(self.counts[row]), *self.scalars[row].tolist()), []).append(row)
+        return [(key[0], key[1:], np.array(rows)) for key, rows in found.items()]
 
-    def distinct_counts(self) -> list[int]:
-        """Return the step counts that occur among the active rows."""
-        return [int(c) for c in np.unique(self.counts[self.rows[:, at.ACTIVE] != 0])]
+    def settle(self) -> None:
+        """Note the step count that all active rows share (None if they differ, -1 without any)."""
+        moments = self.moments()
+        self.count = -1 if not moments else moments[0][0] if len(moments) == 1 else None
+        self.shared = moments[0][1] if len(moments) == 1 else ()
 
     def advance(self, ceiling: int) -> None:
         """Count a step for the active rows, up to ``ceiling``, and let go of their gradients."""
         active = self.rows[:, at.ACTIVE] != 0
         self.counts[active] = np.minimum(self.counts[active] + 1, ceiling)
-        self.count = self.common_count()
+        self.settle()
         self.held = []
 
     def set_numbers(self, numbers: tuple[float, ...]) -> None:
         """Write a step's numbers where the loop reads them."""
         _NUMBERS.pack_into(self._buffer, 0, *numbers, *_PADDING[len(numbers) :])
 
-    def launch(self, loop: Callable, count: int | None = None) -> None:
-        """Run ``loop`` over the active rows, or only over those that have made ``count`` steps."""
+    def launch(self, loop: Callable, chosen: np.ndarray | None = None) -> None:
+        """Run ``loop`` over the active rows, or only over the chosen ones."""
         rows, total, nbytes = self.rows, self.total, self.nbytes
-        if count is not None:
+        if chosen is not None:
             rows = rows.copy()
-            rows[self.counts != count, at.ACTIVE] = 0
+            rows[~np.isin(np.arange(len(rows)), chosen), at.ACTIVE] = 0
             total = int(rows[rows[:, at.ACTIVE] != 0, at.SIZE].sum())
             nbytes = nbytes * total // max(1, self.total)
         if numba_config.DISABLE_JIT:
             self._launch_python(loop, rows)
         elif self.strided is not None:
-            self.strided.launch(loop, rows)
+            self.strided.launch(loop, rows, self.like, self.h)
         else:
             at.launch(at.loop_address(loop, self.dtype), rows, self.like, self.h, total, nbytes)
+
+    def launch_blocks(self, loop: Callable, row: int, blocks: np.ndarray, values: np.ndarray) -> None:
+        """Run ``loop`` over blocks (first element, elements) of one parameter, gradients in ``values``."""
+        starts, lengths = blocks[:, 0], blocks[:, 1]
+        skip = starts * self.dtype.itemsize
+        rows = np.zeros((len(blocks), at.COLUMNS), np.int64)
+        rows[:, at.SIZE], rows[:, at.ACTIVE] = lengths, 1
+        rows[:, at.P] = self.rows[row, at.P] + skip
+        rows[:, at.G] = address(values) + (np.cumsum(lengths) - lengths) * self.dtype.itemsize
+        for k in range(len(self.states[row] or ())):
+            rows[:, at.STATE + k] = self.rows[row, at.STATE + k] + skip
+        total = int(lengths.sum())
+        if not numba_config.DISABLE_JIT:
+            nbytes = total * self.dtype.itemsize * (2 + len(self.states[row] or ()))
+            at.launch(at.loop_address(loop, self.dtype), rows, self.like, self.h, total, nbytes)
+            return
+        empty, first = np.empty(0, self.dtype), 0
+        lines = [a.reshape(-1) for a in (self.arrays[row], *(self.states[row] or ()))]
+        for start, n in blocks.tolist():
+            p, *state = (line[start : start + n] for line in lines)
+            g = values[first : first + n]
+            loop(p, g, (*state, *[empty] * (at.STATES - len(state))), self.h)
+            first += n
 
     def _launch_python(self, loop: Callable, rows: np.ndarray) -> None:
         """Run the plain Python loop over 1-D views: the same numbers, bit for bit."""

@@ -126,7 +126,7 @@ class Adam(ElementwiseOptimizer):
             return amsgrad, ("exp_avg", "exp_avg_sq", "max_exp_avg_sq")
         return adam, ("exp_avg", "exp_avg_sq")
 
-    def numbers(self, group: dict[str, Any], t: int) -> tuple[float, ...]:
+    def numbers(self, group: dict[str, Any], t: int, *scalars: float) -> tuple[float, ...]:
         """Return sign, kept share, L2 decay, beta2, 1 - beta1, 1 - beta2, step, root, eps."""
         lr, (b1, b2), decay = float(group["lr"]), group["betas"], group["weight_decay"]
         keep = 1.0

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from nbopt.optim.gradients import is_sparse
 from nbopt.optim.hooks import (
     RemovableHandle,
     global_step_post_hooks,
@@ -17,6 +18,7 @@ from nbopt.optim.hooks import (
 )
 from nbopt.optim.param_groups import (
     check_distinct,
+    check_member,
     read_groups,
     read_params,
     warn_of_near_misses,
@@ -85,7 +87,7 @@ class Optimizer:
         self.defaults: dict[str, Any] = dict(defaults)
         self.param_groups: list[dict[str, Any]] = []
         self._prepare()
-        self.state = State(self._flag)
+        self.state = {}
         for group in read_groups(self._owner, params):
             self.add_param_group(group)
 
@@ -99,6 +101,18 @@ class Optimizer:
         self._state_dict_hooks: dict[str, dict[int, Callable]] = {
             kind: {} for kind in ("pre", "post", "load_pre", "load_post")
         }
+
+    @property
+    def state(self) -> State:
+        """State of each parameter; assigning a dict (an empty one starts afresh) replaces it."""
+        return vars(self)["state"]
+
+    @state.setter
+    def state(self, value: dict[Any, Any]) -> None:
+        self._flag.raised = True
+        state = State(self._flag)
+        state.update(value)
+        vars(self)["state"] = state
 
     @property
     def _owner(self) -> str:
@@ -149,11 +163,7 @@ class Optimizer:
                 if set_to_none:
                     p.grad = None
                 elif p.grad is not None:
-                    if is_tensor(p):
-                        p.grad.detach_()
-                        p.grad.zero_()
-                    else:
-                        p.grad[...] = 0
+                    _fill_with_zeros(p)
 
     def step(self, closure: Callable[[], Any] | None = None, *, grads: Sequence[Any] | None = None) -> Any:
         """Update the parameters once; to be written by subclasses.
@@ -196,7 +206,10 @@ class Optimizer:
         if len(grads) != len(params):
             raise ValueError(f"{self._owner}: got {len(grads)} gradients for {len(params)} parameters")
         for k, (p, g) in enumerate(zip(params, grads, strict=True)):
-            if g is not None and tuple(np.shape(g)) != tuple(p.shape):
+            check_member(self._owner, p, k)
+            if is_tensor(p) and g is not None and not is_tensor(g):
+                raise TypeError(f"{self._owner}: gradient {k} is {type(g).__name__}, its parameter a tensor")
+            if g is not None and not is_sparse(g) and tuple(np.shape(g)) != tuple(p.shape):
                 raise ValueError(
                     f"{self._owner}: gradient {k} has shape {np.shape(g)}, its parameter {tuple(p.shape)}"
                 )
@@ -238,6 +251,10 @@ class Optimizer:
         self._flag.raised = True
         for hook in [*self._state_dict_hooks["load_post"].values()]:
             hook(self)
+
+    def state_names(self, group: dict[str, Any]) -> set[str] | None:
+        """Return the names of all that is kept per parameter under a group's options; None: not known."""
+        return None
 
     def adopt_group(self, group: dict[str, Any]) -> None:
         """Mend a loaded group where a subclass forces an option."""
@@ -284,9 +301,7 @@ class Optimizer:
     def __setstate__(self, state: dict[str, Any]) -> None:
         self._prepare()
         self.__dict__.update(state)
-        self.state = State(self._flag)
-        for key, value in state["state"].items():
-            self.state[key] = value
+        self.state = state["state"]
 
     def __repr__(self) -> str:
         lines = [f"{self._owner} ("]
@@ -305,7 +320,19 @@ _TRANSIENT = {
     "_step_post_hooks",
     "_state_dict_hooks",
     "_plans",
+    "_memory",
 }
+
+
+def _fill_with_zeros(p: Any) -> None:
+    """Set a gradient to zero in its own memory, or replace it where that cannot be."""
+    if is_tensor(p):
+        p.grad.detach_()
+        p.grad.zero_()
+    elif isinstance(p.grad, np.ndarray) and p.grad.flags.writeable:
+        p.grad[...] = 0
+    else:
+        p.grad = np.zeros(p.shape, p.dtype)
 
 
 def _call_closure(closure: Callable[[], Any], groups: list[dict[str, Any]]) -> Any:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from nbopt.kernels.arrays import check_parameter, overlapping
+from nbopt.kernels.arrays import as_reals, check_parameter, overlapping
 from nbopt.optim.parameter import Parameter
 from nbopt.optim.torch_tensors import is_tensor, view_of_tensor
 
@@ -72,8 +72,19 @@ def as_parameter(owner: str, item: Any, where: str, name: str | None = None) -> 
 
 
 def array_of(param: Any) -> np.ndarray:
-    """Return the memory of a parameter as an array."""
-    return param.data if isinstance(param, Parameter) else view_of_tensor(param, "parameter")
+    """Return the memory of a parameter as an array of reals; complex numbers are pairs of them."""
+    if isinstance(param, Parameter):
+        return as_reals(np.asarray(param.data))  # a subclass such as memmap as a plain view
+    return view_of_tensor(param, "parameter")
+
+
+def check_member(owner: str, param: Any, place: int) -> None:
+    """Refuse what a user put into a group's list without wrapping it."""
+    if not isinstance(param, Parameter) and not is_tensor(param):
+        raise TypeError(
+            f"{owner}: parameter {place} of a group is {type(param).__name__}; use add_param_group, or "
+            "wrap it in nbopt.Parameter"
+        )
 
 
 def check_distinct(owner: str, groups: Iterable[dict[str, Any]]) -> None:

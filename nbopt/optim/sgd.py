@@ -86,7 +86,8 @@ class SGD(ElementwiseOptimizer):
     True
     """
 
-    counted = False
+    counted: ClassVar[bool] = False
+    sparse: ClassVar[bool | str] = True
     ranges: ClassVar[dict[str, Range]] = {
         "lr": NON_NEGATIVE,
         "momentum": NON_NEGATIVE,
@@ -130,7 +131,11 @@ class SGD(ElementwiseOptimizer):
             return descent, ()
         return (nesterov if group["nesterov"] else momentum), ("momentum_buffer",)
 
-    def numbers(self, group: dict[str, Any], t: int) -> tuple[float, ...]:
+    def sparse_keeps_moving(self, group: dict[str, Any]) -> bool:
+        """Tell whether momentum moves rows that have no gradient."""
+        return group["momentum"] != 0
+
+    def numbers(self, group: dict[str, Any], t: int, *scalars: float) -> tuple[float, ...]:
         """Return sign, decay, lr, momentum and the gradient's share in the buffer (1 at first)."""
         share = 1.0 - group["dampening"] if t > 1 else 1.0
         sign = -1.0 if group["maximize"] else 1.0

@@ -76,6 +76,8 @@ def import_state(optimizer: Optimizer, state_dict: Any) -> None:
         raise ValueError(f"{owner}: a state_dict is a dict with 'state' and 'param_groups'")
     _check_marker(owner, state_dict.get("nbopt"))
     saved_groups = state_dict["param_groups"]
+    if not isinstance(saved_groups, list | tuple) or not isinstance(state_dict["state"], Mapping):
+        raise ValueError(f"{owner}: 'param_groups' must be a list of dicts and 'state' a dict")
     if len(saved_groups) != len(optimizer.param_groups):
         raise ValueError(
             f"{owner}: the state_dict has {len(saved_groups)} parameter groups, the optimizer "
@@ -85,11 +87,14 @@ def import_state(optimizer: Optimizer, state_dict: Any) -> None:
     for k, (saved, own) in enumerate(zip(saved_groups, optimizer.param_groups, strict=True)):
         group, keys = _read_group(optimizer, k, saved, own)
         groups.append(group)
+        if len({*where_from, *keys}) < len(where_from) + len(keys):
+            raise ValueError(f"{owner}: group {k} of the state_dict lists a parameter a second time")
         where_from.update({key: (p, group) for key, p in zip(keys, own["params"], strict=True)})
     state = {}
     for key, value in state_dict["state"].items():
         if key in where_from:
             param, group = where_from[key]
+            _check_names(optimizer, group, value, key, "nbopt" in state_dict)
             state[param] = _read_state(optimizer, param, group, value, f"parameter {key}")
         elif isinstance(key, int):
             raise ValueError(f"{owner}: the state_dict has state for {key}, which no group contains")
@@ -102,6 +107,8 @@ def _check_marker(owner: str, marker: Any) -> None:
     """Refuse another class's state, or one from a newer nbopt; torch's has no marker."""
     if marker is None:
         return
+    if not isinstance(marker, Mapping):
+        raise ValueError(f"{owner}: the state_dict's 'nbopt' is {type(marker).__name__}, not a dict")
     if marker.get("class") != owner:
         raise ValueError(f"{owner}: the state_dict belongs to {marker.get('class')}")
     if marker.get("version") != VERSION:
@@ -113,6 +120,8 @@ def _check_marker(owner: str, marker: Any) -> None:
 def _read_group(optimizer: Optimizer, k: int, saved: Any, own: dict) -> tuple[dict[str, Any], list[Any]]:
     """Return a saved group as a checked group, and the saved keys in the order of our parameters."""
     owner = type(optimizer).__name__
+    if not isinstance(saved, Mapping) or not isinstance(saved.get("params"), list | tuple):
+        raise ValueError(f"{owner}: group {k} of the state_dict is not a dict with a list 'params'")
     keys = list(saved["params"])
     if len(keys) != len(own["params"]):
         raise ValueError(
@@ -152,6 +161,19 @@ def _read_state(optimizer: Optimizer, param: Any, group: dict, value: Any, where
     copied = {name: into_array(v) for name, v in value.items()}
     optimizer.check_state(group, param, copied, f"{owner}: {where}")
     return optimizer.adopt_state(group, param, copied)
+
+
+def _check_names(optimizer: Optimizer, group: dict, value: Any, key: Any, marked: bool) -> None:
+    """Refuse unknown state where only its names can tell the class: in torch's own checkpoints."""
+    known = optimizer.state_names(group)
+    if marked or known is None or not isinstance(value, Mapping):
+        return
+    odd = {name for name, v in value.items() if v is not None} - known - {"step"}
+    if odd:
+        raise ValueError(
+            f"{type(optimizer).__name__}: the state of parameter {key} has {sorted(map(str, odd))}, which "
+            f"belongs to another class or other options; expected {sorted(known)}"
+        )
 
 
 def _commit(optimizer: Optimizer, groups: list[dict], state: dict[Any, Any]) -> None:

@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from nbopt.kernels.launcher import SIZE, G, P
+
 
 def is_tensor(x: Any) -> bool:
     """Tell whether ``x`` is a torch tensor; if torch was never imported nothing can be one."""
@@ -22,8 +24,10 @@ def view_of_tensor(tensor: Any, where: str) -> np.ndarray:
             "target comes later)"
         )
     kind = str(tensor.dtype).removeprefix("torch.")
-    if kind not in {"float32", "float64"}:
-        raise TypeError(f"{where} has dtype {kind}; a parameter must be float32 or float64")
+    if kind not in {"float32", "float64", "complex64", "complex128"}:
+        raise TypeError(
+            f"{where} has dtype {kind}; a parameter must be float32, float64, complex64 or complex128"
+        )
     if tensor.layout != sys.modules["torch"].strided:
         raise TypeError(f"{where} is sparse; a parameter must be dense")
     if tensor.numel() > 1 and any(
@@ -32,7 +36,15 @@ def view_of_tensor(tensor: Any, where: str) -> np.ndarray:
         raise ValueError(f"{where} is an expanded tensor, whose elements share memory; clone it")
     if not tensor.is_leaf and not tensor.retains_grad:
         raise ValueError(f"{where} is not a leaf tensor: its value is computed from others")
-    return tensor.detach().numpy()
+    return _numpy(tensor)
+
+
+def _numpy(tensor: Any) -> np.ndarray:
+    """Return a tensor's memory as an array of reals; complex numbers are pairs of them."""
+    data = tensor.detach()
+    if data.is_complex():
+        data = sys.modules["torch"].view_as_real(data.resolve_conj())
+    return data.numpy()
 
 
 def gradient_of_tensor(tensor: Any, where: str) -> np.ndarray | None:
@@ -40,9 +52,49 @@ def gradient_of_tensor(tensor: Any, where: str) -> np.ndarray | None:
     grad = tensor.grad
     if grad is None:
         return None
-    if grad.layout != sys.modules["torch"].strided:
-        raise RuntimeError(f"{where} has a sparse gradient, which this optimizer does not take")
-    return grad.detach().numpy()
+    return grad if grad.is_sparse else _numpy(grad)
+
+
+def sparse_parts_of_tensor(grad: Any) -> tuple[np.ndarray, np.ndarray, int]:
+    """Return a sparse COO gradient as flat row numbers, values by row, and the elements of a row."""
+    grad = grad.detach().coalesce()
+    outer = tuple(grad.shape[: grad.sparse_dim()])
+    index = np.ravel_multi_index(tuple(grad.indices().numpy()), outer)
+    length = grad.numel() // max(1, int(np.prod(outer)))
+    return index.astype(np.int64), grad.values().numpy().reshape(index.size, length), length
+
+
+def fingerprint_of_tensor(tensor: Any) -> tuple:
+    """Return what changes when a tensor's memory is moved or laid out anew."""
+    return tensor.data_ptr(), tensor.shape, tensor.stride(), tensor.dtype
+
+
+def dtype_of_tensor(tensor: Any) -> np.dtype:
+    """Return the NumPy dtype of a tensor."""
+    return np.dtype(str(tensor.dtype).removeprefix("torch."))
+
+
+def straight_pointers(table: Any, rows: list[int]) -> bool:
+    """Hold tensors' gradients and note where they lie, if all lie as their tensors do; else do nothing.
+
+    The road of every step of a torch model: no array is made, only addresses are compared.
+    """
+    if table.fingerprint is not fingerprint_of_tensor or table.prints[0][3].is_complex:
+        return False  # a complex gradient may be a lazy conjugate
+    strided, dtype = sys.modules["torch"].strided, table.prints[0][3]
+    held = [p.grad for p in table.params]
+    pointers = []
+    for row in rows:
+        g = held[row]
+        if g.layout is not strided or g.dtype is not dtype or g.stride() != table.prints[row][2]:
+            return False
+        pointers.append(g.data_ptr())
+    where, known = np.array(pointers, np.int64), table.rows[rows]
+    if (np.abs(where - known[:, P]) < known[:, SIZE] * table.like.itemsize).any():
+        return False
+    table.held = held
+    table.rows[rows, G] = where
+    return True
 
 
 def mark_written(tensors: list[Any]) -> None:
