@@ -39,7 +39,7 @@ def in_memory_order(a: np.ndarray) -> np.ndarray:
 
 def as_reals(a: np.ndarray) -> np.ndarray:
     """Return a complex array as a view of its (real, imaginary) pairs, one axis more; reals as they are."""
-    if a.dtype not in PAIRS:
+    if a.dtype.newbyteorder("=") not in PAIRS:
         return a
     return np.lib.stride_tricks.as_strided(a.real, (*a.shape, 2), (*a.strides, a.itemsize // 2))
 

@@ -47,15 +47,26 @@ LINE = 64  # elements: pieces of a parallel launch start at whole cache lines
 
 
 @compiled
+def part(start, skip, n, like):
+    """Return ``n`` elements, ``skip`` after an address; none if there is nothing at the address."""
+    return carray(pointer_to(start + skip * like.itemsize, like), (n if start != 0 else 0,))
+
+
+@compiled
+def states_of(table, row, skip, n, like):
+    """Return ``n`` elements of each of a row's states; unused ones are empty."""
+    a = part(table[row, STATE], skip, n, like)
+    b = part(table[row, STATE + 1], skip, n, like)
+    c = part(table[row, STATE + 2], skip, n, like)
+    return a, b, c
+
+
+@compiled
 def _row(table, row, low, high, like):
     """Return the arrays of a loop's call on the elements [low, high) of one row."""
-    n, skip = high - low, low * like.itemsize
-    p = carray(pointer_to(table[row, P] + skip, like), (n,))
-    g = carray(pointer_to(table[row, G] + skip, like), (n,))
-    a = carray(pointer_to(table[row, STATE] + skip, like), (n,))
-    b = carray(pointer_to(table[row, STATE + 1] + skip, like), (n,))
-    c = carray(pointer_to(table[row, STATE + 2] + skip, like), (n,))
-    return p, g, (a, b, c)
+    p = part(table[row, P], low, high - low, like)
+    g = part(table[row, G], low, high - low, like)
+    return p, g, states_of(table, row, low, high - low, like)
 
 
 @compiled
@@ -211,7 +222,8 @@ def loop_address(loop: Callable, dtype: np.dtype, layout: str = "C") -> int:
     key = (loop, dtype, layout)
     if key not in _loops:
         dispatcher = compiled(loop)
-        _loops[key] = dispatcher, address_of(dispatcher, loop_signature(dtype, layout))
+        found = dispatcher, address_of(dispatcher, loop_signature(dtype, layout))
+        _loops.setdefault(key, found)  # another thread may have been first, and use its address already
     return _loops[key][1]
 
 
@@ -261,16 +273,22 @@ def get_num_threads() -> int:
     return 1 if _state["forked"] else numba.get_num_threads()
 
 
+def on_all_threads(function: Callable, *args: Any) -> None:
+    """Call a function compiled with ``parallel=True``: the one place where threads are started."""
+    if _state["lock"]:
+        # Numba picks its threading layer at the first parallel call; "workqueue" aborts the process
+        # when two Python threads enter it, the others do not mind.
+        with _parallel_lock:
+            function(*args)
+            _state["lock"] = numba.threading_layer() == "workqueue"
+    else:
+        function(*args)
+
+
 def launch(loop: int, table: np.ndarray, like: np.ndarray, h: np.ndarray, total: int, nbytes: int) -> None:
     """Run a loop over all active rows without the GIL, in parallel where that is measured to pay."""
     pieces = get_num_threads() if nbytes >= PARALLEL_BYTES else 1
     if pieces == 1:
         serial(loop, table, like, h)
-    elif _state["lock"]:
-        # Numba picks its threading layer at the first parallel call; "workqueue" aborts the process
-        # when two Python threads enter it, the others do not mind.
-        with _parallel_lock:
-            parallel(loop, table, like, h, total, np.zeros((pieces, 2), np.int64))
-            _state["lock"] = numba.threading_layer() == "workqueue"
     else:
-        parallel(loop, table, like, h, total, np.zeros((pieces, 2), np.int64))
+        on_all_threads(parallel, loop, table, like, h, total, np.zeros((pieces, 2), np.int64))

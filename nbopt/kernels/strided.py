@@ -10,6 +10,7 @@ from numpy.lib.stride_tricks import as_strided
 from nbopt.kernels import launcher as at
 from nbopt.kernels.address import call_loop, pointer_to
 from nbopt.kernels.compile import compiled
+from nbopt.kernels.launcher import part, states_of
 
 N, RUN_P, STEP, OFFSET, OWNER = range(5)
 
@@ -18,14 +19,11 @@ N, RUN_P, STEP, OFFSET, OWNER = range(5)
 def strided_serial(loop, runs, table, like, h):
     """Call the loop on every run: ``p`` with its stride, gradient and states contiguous."""
     for k in range(runs.shape[0]):
-        row, n, skip = runs[k, OWNER], runs[k, N], runs[k, OFFSET] * like.itemsize
+        row, n, skip = runs[k, OWNER], runs[k, N], runs[k, OFFSET]
         if table[row, at.ACTIVE] != 0 and n > 0:
             p = as_strided(carray(pointer_to(runs[k, RUN_P], like), (n,)), (n,), (runs[k, STEP],))
-            g = carray(pointer_to(table[row, at.G] + skip, like), (n,))
-            a = carray(pointer_to(table[row, at.STATE] + skip, like), (n,))
-            b = carray(pointer_to(table[row, at.STATE + 1] + skip, like), (n,))
-            c = carray(pointer_to(table[row, at.STATE + 2] + skip, like), (n,))
-            call_loop(loop, p, g, (a, b, c), h)
+            g = part(table[row, at.G], skip, n, like)
+            call_loop(loop, p, g, states_of(table, row, skip, n, like), h)
 
 
 def runs_of(a: np.ndarray, address: int, owner: int) -> np.ndarray:

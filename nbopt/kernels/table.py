@@ -6,6 +6,7 @@ would step the original), and before each launch it is checked against the objec
 
 from __future__ import annotations
 
+import functools
 import struct
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -42,8 +43,13 @@ def layout_digest(a: np.ndarray) -> int:
 
 def offsets_for(owner: type) -> np.ndarray | None:
     """Return the offsets that `launcher.refresh` needs for parameters of this class, or None."""
-    if HEADER is None or numba_config.DISABLE_JIT:
-        return None
+    return None if HEADER is None or numba_config.DISABLE_JIT else _calibrated(owner)
+
+
+@functools.cache
+def _calibrated(owner: type) -> np.ndarray | None:
+    """Find the offsets of a class once."""
+    assert HEADER is not None
     slots = slot_offset(owner, "data"), slot_offset(owner, "grad")
     if None in slots:
         return None
@@ -114,6 +120,8 @@ class Table:
 
     def set_states(self, row: int, states: tuple[np.ndarray, ...]) -> None:
         """Give a row its state arrays, laid out as its parameter."""
+        if len(states) > at.STATES:
+            raise ValueError(f"a loop keeps at most {at.STATES} arrays per parameter, not {len(states)}")
         self.states[row] = states
         self.rows[row, at.STATE : at.STATE + at.STATES] = 0
         for k, s in enumerate(states):
@@ -192,7 +200,11 @@ class Table:
 
     def set_numbers(self, numbers: tuple[float, ...]) -> None:
         """Write a step's numbers where the loop reads them."""
-        _NUMBERS.pack_into(self._buffer, 0, *numbers, *_PADDING[len(numbers) :])
+        try:
+            _NUMBERS.pack_into(self._buffer, 0, *numbers, *_PADDING[len(numbers) :])
+        except (struct.error, TypeError) as error:
+            few = f"a step's numbers must be at most {at.NUMBERS} floats in a tuple, not {numbers!r}"
+            raise TypeError(few) from error
 
     def launch(self, loop: Callable, chosen: np.ndarray | None = None) -> None:
         """Run ``loop`` over the active rows, or only over the chosen ones."""

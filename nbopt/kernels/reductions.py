@@ -1,0 +1,214 @@
+"""Sums and maxima over arrays in fixed lanes: fast, and the same on any machine and thread count.
+
+A sum in one variable cannot be vectorised without letting the compiler reorder it. Here the order
+is ours: LANES float64 accumulators, added up in pairs at the end, then the elements left over.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.core import config as numba_config
+from numba.core.errors import TypingError
+from numba.extending import intrinsic
+
+from nbopt.kernels.compile import compiled
+
+LANES = 16
+_DOUBLES = ir.VectorType(ir.DoubleType(), LANES)
+
+
+def _check(*arrays: Any) -> None:
+    """Refuse at compile time what is not 1-D, contiguous and of one real dtype."""
+    for a in arrays:
+        line = isinstance(a, types.Array) and a.ndim == 1 and a.layout == "C"
+        if not line or a.dtype not in (types.float32, types.float64) or a.dtype != arrays[0].dtype:
+            raise TypingError(f"reductions take contiguous 1-D arrays of one real dtype, not {a}")
+
+
+def _load(builder: Any, array: Any, k: Any) -> tuple[Any, Any]:
+    """Emit the load of LANES elements from the k-th on; return their address and their values."""
+    kind = ir.VectorType(array.data.type.pointee, LANES)
+    address = builder.bitcast(builder.gep(array.data, [k]), kind.as_pointer())
+    value = builder.load(address)
+    value.align = 4 if isinstance(kind.element, ir.FloatType) else 8  # NumPy promises no more
+    return address, value
+
+
+def _doubles(builder: Any, value: Any) -> Any:
+    """Emit the conversion of lanes to float64."""
+    return value if value.type == _DOUBLES else builder.fpext(value, _DOUBLES)
+
+
+def _in_lanes(context: Any, builder: Any, signature: Any, args: Any, body: Callable, join: Callable) -> Any:
+    """Emit a loop over whole groups of LANES elements, and the reduction of its accumulators.
+
+    ``body(arrays, k, total)`` returns the new accumulators, ``join(x, y)`` combines two numbers.
+    """
+    pairs = [(t, v) for t, v in zip(signature.args, args, strict=True) if isinstance(t, types.Array)]
+    arrays = [context.make_array(t)(context, builder, v) for t, v in pairs]
+    lanes = ir.Constant(ir.IntType(64), LANES)
+    total = cgutils.alloca_once_value(builder, ir.Constant(_DOUBLES, [0.0] * LANES))
+    with cgutils.for_range(builder, builder.udiv(arrays[0].nitems, lanes)) as loop:
+        k = builder.mul(loop.index, lanes)
+        builder.store(body(arrays, k, builder.load(total)), total)
+    last = builder.load(total)
+    rest = [builder.extract_element(last, ir.Constant(ir.IntType(32), k)) for k in range(LANES)]
+    while len(rest) > 1:
+        half = len(rest) // 2
+        rest = [join(rest[k], rest[k + half]) for k in range(half)]
+    return rest[0]
+
+
+@intrinsic
+def _lanes_dot(typing_context, a, b):
+    """Sum a*b over whole groups of LANES elements."""
+    _check(a, b)
+
+    def codegen(context, builder, signature, args):
+        def body(arrays, k, total):
+            x, y = (_doubles(builder, _load(builder, array, k)[1]) for array in arrays)
+            return builder.fadd(total, builder.fmul(x, y))
+
+        return _in_lanes(context, builder, signature, args, body, builder.fadd)
+
+    return types.float64(a, b), codegen
+
+
+@intrinsic
+def _lanes_axpy_dot(typing_context, alpha, x, y, z):
+    """Add alpha*x to y and sum y*z over whole groups of LANES elements."""
+    _check(x, y, z)
+
+    def codegen(context, builder, signature, args):
+        factor = builder.insert_element(
+            ir.Constant(ir.VectorType(args[0].type, LANES), ir.Undefined),
+            args[0],
+            ir.Constant(ir.IntType(32), 0),
+        )
+        zeros = ir.Constant(ir.VectorType(ir.IntType(32), LANES), [0] * LANES)
+        factor = builder.shuffle_vector(factor, factor, zeros)
+
+        def body(arrays, k, total):
+            a, b, c = (_load(builder, array, k) for array in arrays)
+            new = builder.fadd(b[1], builder.fmul(factor, a[1]))
+            builder.store(new, b[0]).align = b[1].align
+            return builder.fadd(total, builder.fmul(_doubles(builder, new), _doubles(builder, c[1])))
+
+        return _in_lanes(context, builder, signature, args, body, builder.fadd)
+
+    return types.float64(x.dtype, x, y, z), codegen
+
+
+def _unary(largest: bool) -> Any:
+    """Make the intrinsic that sums |a| or takes its maximum; NaN propagates through both."""
+
+    @intrinsic
+    def lanes(typing_context, a):
+        _check(a)
+
+        def codegen(context, builder, signature, args):
+            def call(name, *values):
+                kind = values[0].type
+                suffix = f"v{LANES}f64" if kind == _DOUBLES else "f64"
+                function_type = ir.FunctionType(kind, [kind] * len(values))
+                function = cgutils.get_or_insert_function(
+                    builder.module, function_type, f"llvm.{name}.{suffix}"
+                )
+                return builder.call(function, values)
+
+            def join(x, y):
+                return call("maximum", x, y) if largest else builder.fadd(x, y)
+
+            def body(arrays, k, total):
+                return join(total, call("fabs", _doubles(builder, _load(builder, arrays[0], k)[1])))
+
+            return _in_lanes(context, builder, signature, args, body, join)
+
+        return types.float64(a), codegen
+
+    return lanes
+
+
+_lanes_sum_abs, _lanes_max_abs = _unary(False), _unary(True)
+
+
+def _folded(rows: np.ndarray, join: Any) -> float:
+    """Combine rows of LANES numbers as the compiled loops do: each lane on its own, then in pairs."""
+    rest = join.reduce(np.concatenate([np.zeros((1, LANES)), rows]), axis=0)
+    while rest.size > 1:
+        rest = join(rest[: rest.size // 2], rest[rest.size // 2 :])
+    return float(rest[0])
+
+
+def _rows(a: np.ndarray) -> np.ndarray:
+    """Return whole groups of LANES elements as rows of float64."""
+    return a[: a.size - a.size % LANES].reshape(-1, LANES).astype(np.float64)
+
+
+if numba_config.DISABLE_JIT:  # an intrinsic has no Python body
+
+    def _lanes_dot(a, b):
+        return _folded(_rows(a) * _rows(b), np.add)
+
+    def _lanes_axpy_dot(alpha, x, y, z):
+        n = y.size - y.size % LANES
+        y[:n] += alpha * x[:n]
+        return _lanes_dot(y, z)
+
+    def _lanes_sum_abs(a):
+        return _folded(np.abs(_rows(a)), np.add)
+
+    def _lanes_max_abs(a):
+        return _folded(np.abs(_rows(a)), np.maximum)
+
+
+@compiled
+def dot(a, b):
+    """Return the sum of a*b in float64."""
+    total = _lanes_dot(a, b)
+    for k in range(a.size - a.size % LANES, a.size):
+        total += np.float64(a[k]) * np.float64(b[k])
+    return total
+
+
+@compiled
+def axpy_dot(alpha, x, y, z):
+    """Add alpha*x to y in place, and return the sum of y*z, in one pass over memory."""
+    factor = x.dtype.type(alpha)
+    total = _lanes_axpy_dot(factor, x, y, z)
+    for k in range(y.size - y.size % LANES, y.size):
+        y[k] += factor * x[k]
+        total += np.float64(y[k]) * np.float64(z[k])
+    return total
+
+
+@compiled
+def axpy(alpha, x, y):
+    """Add alpha*x to y in place."""
+    factor = x.dtype.type(alpha)
+    for k in range(y.size):
+        y[k] += factor * x[k]
+
+
+@compiled
+def sum_abs(a):
+    """Return the sum of |a| in float64."""
+    total = _lanes_sum_abs(a)
+    for k in range(a.size - a.size % LANES, a.size):
+        total += abs(np.float64(a[k]))
+    return total
+
+
+@compiled
+def max_abs(a):
+    """Return the largest |a|, 0 for no elements, NaN if there is one."""
+    total = _lanes_max_abs(a)
+    for k in range(a.size - a.size % LANES, a.size):
+        total = np.maximum(total, abs(np.float64(a[k])))
+    return total

@@ -1,0 +1,111 @@
+"""The L-BFGS direction by the two-loop recursion, over preallocated rings of curvature pairs.
+
+Source: J. Nocedal, "Updating quasi-Newton matrices with limited storage", Math. Comp. 35 (1980);
+Nocedal and Wright, "Numerical Optimization", 2nd ed., algorithm 7.4.
+
+The memory of at most ``m`` pairs (s, y) stands in arrays that the caller owns::
+
+    S, Y = np.empty((m + 1, n), dtype), np.empty((m + 1, n), dtype)   # float32 or float64, C order
+    rho, alpha = np.empty(m + 1), np.empty(m + 1)                     # float64; alpha is scratch
+    ring = np.zeros(2, np.int64)                                      # ring[COUNT], ring[NEXT]
+
+One row more than pairs: a new pair is written to the free row ``ring[NEXT]`` and only then tested,
+so a refused pair costs nothing of the memory. ``ring[:] = 0`` forgets all pairs. Per iteration::
+
+    gamma = update_step(S, Y, rho, ring, d, t, g, g_old, threshold)   # or `update`, from points
+    direction(S, Y, rho, alpha, ring, gamma, g, d)                    # d = -H g
+
+``gamma`` is the scale of the initial matrix, y.s/y.y; a refused pair gives 0.0 and the caller keeps
+the one that it has. Scalars are float64. Sums are kept in float64 in fixed lanes
+(`nbopt.kernels.reductions`), so a result does not depend on the machine's number of threads.
+"""
+
+from __future__ import annotations
+
+from nbopt.kernels.compile import compiled
+from nbopt.kernels.reductions import axpy, axpy_dot, dot
+
+COUNT, NEXT = 0, 1
+
+
+@compiled
+def update(S, Y, rho, ring, x, x_old, g, g_old, threshold):
+    """Add the pair s = x - x_old, y = g - g_old if y.s > threshold; return y.s/y.y, or 0 if refused."""
+    s, y = S[ring[NEXT]], Y[ring[NEXT]]
+    for k in range(s.size):
+        s[k] = x[k] - x_old[k]
+    for k in range(y.size):
+        y[k] = g[k] - g_old[k]
+    return _commit(S, Y, rho, ring, threshold)
+
+
+@compiled
+def update_step(S, Y, rho, ring, d, t, g, g_old, threshold):
+    """Add the pair s = t*d, y = g - g_old if y.s > threshold; return y.s/y.y, or 0 if refused."""
+    s, y = S[ring[NEXT]], Y[ring[NEXT]]
+    factor = d.dtype.type(t)
+    for k in range(s.size):
+        s[k] = d[k] * factor
+    for k in range(y.size):
+        y[k] = g[k] - g_old[k]
+    return _commit(S, Y, rho, ring, threshold)
+
+
+@compiled
+def _commit(S, Y, rho, ring, threshold):
+    """Keep the pair in the free row if its curvature is above the threshold (NaN never is)."""
+    slot = ring[NEXT]
+    ys = dot(Y[slot], S[slot])
+    if not ys > threshold:
+        return 0.0
+    rho[slot] = 1.0 / ys
+    ring[NEXT] = (slot + 1) % S.shape[0]
+    ring[COUNT] = min(ring[COUNT] + 1, S.shape[0] - 1)
+    return ys / dot(Y[slot], Y[slot])
+
+
+@compiled
+def direction(S, Y, rho, alpha, ring, gamma, g, d):
+    """Write d = -H g for the inverse Hessian H that the pairs and gamma describe.
+
+    Each pass over memory subtracts one pair's part and takes the product that the next pair needs.
+    """
+    m, count = S.shape[0], ring[COUNT]
+    for k in range(d.size):
+        d[k] = -g[k]
+    if count == 0:
+        _scale(gamma, d)
+        return
+    newest = (ring[NEXT] - 1 + m) % m
+    product = dot(S[newest], d)
+    for j in range(count):
+        i = (newest - j + m) % m
+        alpha[i] = rho[i] * product
+        if j < count - 1:
+            product = axpy_dot(-alpha[i], Y[i], d, S[(i - 1 + m) % m])
+        else:
+            axpy(-alpha[i], Y[i], d)
+    _scale(gamma, d)
+    oldest = (newest - count + 1 + m) % m
+    product = dot(Y[oldest], d)
+    for j in range(count):
+        i = (oldest + j) % m
+        beta = alpha[i] - rho[i] * product
+        if j < count - 1:
+            product = axpy_dot(beta, S[i], d, Y[(i + 1) % m])
+        else:
+            axpy(beta, S[i], d)
+
+
+@compiled
+def _scale(factor, d):
+    """Multiply d in place."""
+    by = d.dtype.type(factor)
+    for k in range(d.size):
+        d[k] *= by
+
+
+@compiled
+def row_of(ring, age, rows):
+    """Return the row of the pair of a given age: 0 is the newest."""
+    return (ring[NEXT] - 1 - age + 2 * rows) % rows
