@@ -1,6 +1,8 @@
 """nbopt: a Numba-JIT optimization toolkit for scientists."""
 
+from nbopt import lr_scheduler, swa_utils
 from nbopt.kernels.launcher import get_num_threads, set_num_threads
+from nbopt.linesearch.wolfe_search import wolfe_search
 from nbopt.optim.adadelta import Adadelta
 from nbopt.optim.adagrad import Adagrad
 from nbopt.optim.adam import Adam
@@ -9,6 +11,7 @@ from nbopt.optim.adamw import AdamW
 from nbopt.optim.asgd import ASGD
 from nbopt.optim.elementwise import ElementwiseOptimizer
 from nbopt.optim.hooks import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
+from nbopt.optim.lbfgs import LBFGS
 from nbopt.optim.nadam import NAdam
 from nbopt.optim.optimizer import Optimizer
 from nbopt.optim.parameter import Parameter
@@ -17,10 +20,12 @@ from nbopt.optim.rmsprop import RMSprop
 from nbopt.optim.rprop import Rprop
 from nbopt.optim.sgd import SGD
 from nbopt.optim.sparse_adam import SparseAdam
+from nbopt.solvers.minimize import minimize
 
 __version__ = "0.1.0"
 __all__ = [
     "ASGD",
+    "LBFGS",
     "SGD",
     "Adadelta",
     "Adagrad",
@@ -36,7 +41,11 @@ __all__ = [
     "Rprop",
     "SparseAdam",
     "get_num_threads",
+    "lr_scheduler",
+    "minimize",
     "register_optimizer_step_post_hook",
     "register_optimizer_step_pre_hook",
     "set_num_threads",
+    "swa_utils",
+    "wolfe_search",
 ]

@@ -1,0 +1,1 @@
+"""Floor 0: derivatives of functions that give none."""

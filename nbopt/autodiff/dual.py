@@ -1,0 +1,198 @@
+"""Dual numbers as a Numba type: a value with its partial derivatives by k variables.
+
+In LLVM a dual is a packed structure of a double and a vector of k doubles, the same in registers and in
+memory: one instruction works on all partials, and an array of duals is an ordinary Numba array.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from llvmlite import ir
+from numba.core import cgutils, types
+from numba.core.datamodel import models, register_default
+from numba.core.imputils import Registry
+from numba.core.typeconv import Conversion
+from numba.extending import intrinsic
+from numba.np.arrayobj import _empty_nd_impl, populate_array
+
+DOUBLE = ir.DoubleType()
+_LANE = ir.IntType(32)
+
+# What a plain number must be to meet a dual.
+PLAIN = (types.Float, types.Integer, types.Boolean)
+
+lowering = Registry("nbopt duals")
+
+
+class DualType(types.Type):
+    """The type of a dual number with ``k`` partials.
+
+    Parameters
+    ----------
+    k : int >= 1
+        Number of partials.
+
+    Examples
+    --------
+    >>> from nbopt.autodiff.dual import DualType
+    >>> DualType(4)
+    dual4
+    """
+
+    def __init__(self, k: int) -> None:
+        self.k = k
+        super().__init__(name=f"dual{k}")
+
+    @property
+    def is_internal(self) -> bool:
+        """Let Numba fuse array expressions of duals as it does those of floats."""
+        return True
+
+    def unify(self, context: Any, other: Any) -> DualType | None:
+        """Return the type of a variable that is a dual on one way and ``other`` on another."""
+        return self if isinstance(other, PLAIN) else None
+
+    def can_convert_from(self, context: Any, other: Any) -> Any:
+        """Allow plain numbers where duals are expected, never the other way: partials would be lost."""
+        return Conversion.safe if isinstance(other, PLAIN) else None
+
+    def cast_python_value(self, value: Any) -> float:
+        """Return the constant that Numba's own loops start from (a sum at 0, a product at 1)."""
+        return float(value)
+
+
+@register_default(DualType)
+class _DualModel(models.PrimitiveModel):
+    """A dual is one packed structure wherever it stands."""
+
+    def __init__(self, manager: Any, kind: DualType) -> None:
+        super().__init__(manager, kind, ir.LiteralStructType([DOUBLE, vector(kind.k)], packed=True))
+
+
+def vector(k: int, of: Any = DOUBLE) -> Any:
+    """Return the LLVM type of k partials."""
+    return ir.VectorType(of, k)
+
+
+def zeros(k: int) -> Any:
+    """Return k partials that are all 0."""
+    return ir.Constant(vector(k), [0.0] * k)
+
+
+def splat(builder: Any, x: Any, k: int) -> Any:
+    """Emit a vector of k times the same element."""
+    undefined = ir.Constant(vector(k, x.type), ir.Undefined)
+    first = builder.insert_element(undefined, x, _LANE(0))
+    return builder.shuffle_vector(first, undefined, ir.Constant(vector(k, _LANE), [0] * k))
+
+
+def pack(builder: Any, value: Any, partials: Any) -> Any:
+    """Emit a dual of its parts."""
+    kind = ir.LiteralStructType([DOUBLE, partials.type], packed=True)
+    dual = builder.insert_value(ir.Constant(kind, ir.Undefined), value, 0)
+    return builder.insert_value(dual, partials, 1)
+
+
+def unpack(builder: Any, dual: Any) -> tuple[Any, Any]:
+    """Emit the parts of a dual: value and partials."""
+    return builder.extract_value(dual, 0), builder.extract_value(dual, 1)
+
+
+def _unit(builder: Any, lane: Any, k: int) -> Any:
+    """Emit the partials of the variable number ``lane`` of a chunk; zeros if it is not in the chunk."""
+    lanes = ir.Constant(vector(k, lane.type), list(range(k)))
+    here = builder.icmp_signed("==", splat(builder, lane, k), lanes)
+    return builder.select(here, ir.Constant(vector(k), [1.0] * k), zeros(k))
+
+
+def _promote(context: Any, builder: Any, given: Any, wanted: DualType, value: Any) -> Any:
+    """Emit a plain number as a dual that depends on nothing."""
+    return pack(builder, context.cast(builder, value, given, types.float64), zeros(wanted.k))
+
+
+for _plain in PLAIN:
+    lowering.lower_cast(_plain, DualType)(_promote)
+
+
+def dual_in(kind: Any) -> DualType | None:
+    """Return the type of the duals that a type is made of: itself, elements of an array, of a tuple."""
+    if isinstance(kind, DualType):
+        return kind
+    if isinstance(kind, types.BaseTuple):
+        return next(filter(None, map(dual_in, kind.types)), None)
+    return dual_in(kind.dtype) if isinstance(kind, types.Array | types.List) else None
+
+
+@intrinsic(prefer_literal=True)
+def empty_duals(typing_context, n, k):
+    """Allocate n duals of k partials (a constant)."""
+    kind = types.Array(DualType(k.literal_value), 1, "C")
+
+    def codegen(context, builder, signature, args):
+        return _empty_nd_impl(context, builder, kind, [args[0]])._getvalue()
+
+    return kind(types.intp, k), codegen
+
+
+@intrinsic
+def variable(typing_context, like, value, lane):
+    """Return a dual as in the array ``like``: the variable number ``lane`` of a chunk, or of no chunk."""
+    kind = like.dtype
+
+    def codegen(context, builder, signature, args):
+        return pack(builder, args[1], _unit(builder, args[2], kind.k))
+
+    return kind(like, types.float64, types.intp), codegen
+
+
+@intrinsic(prefer_literal=True)
+def variables(typing_context, x, n, k):
+    """Return the first n elements of x as an array of n <= k variables (constants), on the stack."""
+    size, kind = n.literal_value, DualType(k.literal_value)
+    array = types.Array(kind, 1, "C")
+
+    def codegen(context, builder, signature, args):
+        word = context.get_value_type(types.intp)
+        data = cgutils.alloca_once(builder, context.get_data_type(kind), word(size))
+        line = context.make_array(x)(context, builder, args[0])
+        (stride,) = cgutils.unpack_tuple(builder, line.strides, 1)
+        for i in range(size):
+            place = cgutils.pointer_add(builder, line.data, builder.mul(stride, word(i)), line.data.type)
+            value = context.cast(builder, context.unpack_value(builder, x.dtype, place), x.dtype, types.float64)
+            unit = ir.Constant(vector(kind.k), [float(j == i) for j in range(kind.k)])
+            builder.store(pack(builder, value, unit), builder.gep(data, [word(i)]))
+        itemsize = word(context.get_abi_sizeof(context.get_data_type(kind)))
+        found = context.make_array(array)(context, builder)
+        populate_array(found, data=data, shape=[word(size)], strides=[itemsize], itemsize=itemsize, meminfo=None)
+        return found._getvalue()
+
+    return array(x, n, k), codegen
+
+
+@intrinsic
+def value_of(typing_context, y):
+    """Return the value of a dual or a plain number as a float."""
+    if not isinstance(y, (DualType, *PLAIN)):
+        return None
+
+    def codegen(context, builder, signature, args):
+        if isinstance(y, DualType):
+            return builder.extract_value(args[0], 0)
+        return context.cast(builder, args[0], y, types.float64)
+
+    return types.float64(y), codegen
+
+
+@intrinsic
+def partial_of(typing_context, y, lane):
+    """Return the partial number ``lane`` of a dual, 0 for a plain number."""
+    if not isinstance(y, (DualType, *PLAIN)):
+        return None
+
+    def codegen(context, builder, signature, args):
+        if isinstance(y, DualType):
+            return builder.extract_element(builder.extract_value(args[0], 1), args[1])
+        return context.get_constant(types.float64, 0.0)
+
+    return types.float64(y, types.intp), codegen

@@ -1,0 +1,1 @@
+"""Floor 3: minimize() and the engines behind it."""
