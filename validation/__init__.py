@@ -1,0 +1,1 @@
+"""Is the library good? Measurements against its peers, written up as a report: ``python -m validation``."""

@@ -1,0 +1,53 @@
+"""``python -m validation [--quick] [--out DIR] [--only SECTION ...]``: measure, and write the report."""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import importlib
+import time
+from pathlib import Path
+
+from validation import environment, report
+from validation.peers import Peers
+
+# A new section is a file with run(peers, quick, folder) -> Section, and its name here.
+SECTIONS = ("step_cost", "roofline", "crossing", "solves", "evaluations", "first_result")
+
+
+def main() -> None:
+    """Run the sections one after the other and write the report."""
+    parser = argparse.ArgumentParser(prog="python -m validation", description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="fewer cases and rounds: under two minutes")
+    parser.add_argument(
+        "--out", type=Path, default=Path(__file__).parent / "report", help="folder to write to"
+    )
+    parser.add_argument("--only", nargs="+", choices=SECTIONS, help="run these sections only")
+    given = parser.parse_args()
+    given.out.mkdir(parents=True, exist_ok=True)
+    peers, start, load = Peers(), time.perf_counter(), environment.load()
+    sections = []
+    try:
+        machine = environment.describe(peers)
+        for name in given.only or SECTIONS:
+            began = time.perf_counter()
+            module = importlib.import_module(f"validation.{name}")
+            sections.append(module.run(peers, given.quick, given.out))
+            print(f"{name}: {time.perf_counter() - began:.0f} s", flush=True)
+    finally:
+        peers.close()
+    minutes = (time.perf_counter() - start) / 60
+    command = "python -m validation" + (" --quick" if given.quick else "")
+    head = [
+        "# nbopt, measured",
+        f"`{command}` on {datetime.date.today()}, {minutes:.1f} minutes. Times are medians of blocks that "
+        "all peers ran in turn, each in a process of its own; ratios are taken round by round and their "
+        "median is given. The load of the machine by others was "
+        f"{load} at the start: single times move with it, ratios less.",
+        "\n".join(machine),
+    ]
+    print(report.write(given.out, head, sections))
+
+
+if __name__ == "__main__":
+    main()
