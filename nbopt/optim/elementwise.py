@@ -116,7 +116,8 @@ class ElementwiseOptimizer(Optimizer):
         """
         loss = None if closure is None and grads is None else self.run_closure(closure, grads)
         plans = self._plans
-        if len(plans) != 1 or self._flag.raised or len(self.param_groups) != 1 or not plans[0].quick():
+        alone = len(plans) == len(self.param_groups) == 1 and plans[0].group is self.param_groups[0]
+        if not alone or self._flag.raised or not plans[0].quick():
             self._step_with_care()
         return loss
 

@@ -24,13 +24,13 @@ def gradient_of(p: Any, where: str) -> Any:
 
 def checked_gradient(p: Any, g: Any, where: str) -> np.ndarray:
     """Return a dense gradient as an array of reals, or say why it cannot be used."""
+    if is_sparse(g):
+        raise RuntimeError(f"{where} is sparse; only SparseAdam, SGD and Adagrad take sparse gradients")
     if is_tensor(p):
         return g
     if isinstance(g, np.generic):
         g = np.asarray(g)
     like = p.data
-    if is_sparse(g):
-        raise RuntimeError(f"{where} is sparse; only SparseAdam, SGD and Adagrad take sparse gradients")
     if not isinstance(g, np.ndarray) or isinstance(g, np.ma.MaskedArray):
         raise TypeError(f"{where} is {type(g).__name__}; it must be an array like its parameter")
     if g.shape != like.shape:
@@ -39,7 +39,7 @@ def checked_gradient(p: Any, g: Any, where: str) -> np.ndarray:
         raise TypeError(
             f"{where} has dtype {g.dtype}, its parameter {like.dtype}; write grad.astype({like.dtype.name!r})"
         )
-    return as_reals(g)
+    return as_reals(np.asarray(g))  # a subclass such as matrix as a plain view
 
 
 def is_sparse(g: Any) -> bool:

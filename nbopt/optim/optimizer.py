@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -18,6 +18,7 @@ from nbopt.optim.hooks import (
 )
 from nbopt.optim.param_groups import (
     check_distinct,
+    mention_idle_flags,
     check_member,
     read_groups,
     read_params,
@@ -152,6 +153,7 @@ class Optimizer:
             group.setdefault(name, value)
         group["params"] = params
         self.check_group(group)
+        mention_idle_flags(owner, group)
         check_distinct(owner, [*self.param_groups, group])
         self.param_groups.append(group)
         self._flag.raised = True
@@ -243,6 +245,8 @@ class Optimizer:
         ValueError
             If it belongs to another class, number of groups, set of names, or shape.
         """
+        if not isinstance(state_dict, Mapping):
+            raise ValueError(f"{self._owner}: a state_dict is a dict with 'state' and 'param_groups'")
         state_dict = dict(state_dict)
         for hook in [*self._state_dict_hooks["load_pre"].values()]:
             answer = hook(self, state_dict)

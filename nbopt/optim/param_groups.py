@@ -110,3 +110,22 @@ def warn_of_near_misses(owner: str, group: dict[str, Any], known: Iterable[str])
                 UserWarning,
                 stacklevel=4,
             )
+
+
+_IDLE = {
+    "foreach": "every step is one compiled launch over all arrays",
+    "fused": "every step is one compiled launch over all arrays",
+    "capturable": "there is no CUDA graph to capture",
+    "differentiable": "steps are not recorded by autograd",
+}
+_mentioned: set[tuple[str, str]] = set()
+
+
+def mention_idle_flags(owner: str, group: dict[str, Any]) -> None:
+    """Say once per class and flag that a flag of torch's has no effect here."""
+    for flag, why in _IDLE.items():
+        if group.get(flag) and (owner, flag) not in _mentioned:
+            _mentioned.add((owner, flag))
+            warnings.warn(
+                f"{owner}: {flag}={group[flag]!r} has no effect here: {why}", UserWarning, stacklevel=5
+            )

@@ -91,7 +91,7 @@ class GroupPlan:
             kinds.setdefault((arrays[-1].dtype, torch, plain, is_dense(arrays[-1])), []).append(place)
         tables = []
         for (_, torch, plain, _), places in kinds.items():
-            offsets = _offsets() if plain and type(self.params) is list else None
+            offsets = offsets_for(Parameter) if plain and type(self.params) is list else None
             seen = fingerprint_of_tensor if torch else _fingerprint
             chosen = [self.params[k] for k in places], [arrays[k] for k in places]
             tables.append(Table(*chosen, places, offsets, seen, len(self.optimizer.scalars)))
@@ -142,7 +142,8 @@ class GroupPlan:
             fresh[...] = self.optimizer.initial(self.group, name)
             return fresh
         try:
-            have = as_reals(have) if isinstance(have, np.ndarray) else np.asarray(have, like.dtype)
+            array = isinstance(have, np.ndarray)
+            have = as_reals(np.asarray(have)) if array else np.asarray(have, like.dtype)
         except (TypeError, ValueError):
             raise TypeError(f"{where}: its {name} is {type(have).__name__}, not an array") from None
         if have.shape != like.shape:
@@ -313,14 +314,5 @@ def _steps_made(value: Any, where: str) -> int:
 
 def _fingerprint(p: Parameter) -> tuple:
     """Return what changes when a parameter's memory is moved or laid out anew."""
-    return fingerprint(p.data)
-
-
-_offsets_found: list[np.ndarray | None] = []
-
-
-def _offsets() -> np.ndarray | None:
-    """Return the calibrated header offsets, found once."""
-    if not _offsets_found:
-        _offsets_found.append(offsets_for(Parameter))
-    return _offsets_found[0]
+    data = p.data
+    return (type(data), *fingerprint(data)) if isinstance(data, np.ndarray) else (type(data),)

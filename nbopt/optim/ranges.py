@@ -26,10 +26,8 @@ class Range(NamedTuple):
     def check(self, owner: str, name: str, value: Any) -> None:
         """Raise TypeError or ValueError, saying what was given, unless ``value`` is inside."""
         if self.pair:
-            try:
-                numbers = [as_number(v) for v in value]
-            except TypeError:
-                numbers = []
+            ordered = isinstance(value, list | tuple) or getattr(value, "ndim", 0) == 1
+            numbers = [as_number(v) for v in value] if ordered else []
             if len(numbers) != 2 or None in numbers:
                 raise TypeError(f"{owner}: {name}={value!r} must be a pair of numbers in {self}")
         else:

@@ -58,6 +58,21 @@ class State(NotingDict):
         self[key] = {}
         return self[key]
 
+    def setdefault(self, key: Any, default: Any = None) -> Any:
+        """Insert a state if there is none; return what there is then."""
+        if key not in self:
+            self[key] = {} if default is None else default
+        return self[key]
+
+    def update(self, *args: Any, **kwargs: Any) -> None:
+        """Insert many states."""
+        for key, value in dict(*args, **kwargs).items():
+            self[key] = value
+
+    def __ior__(self, other: Any) -> State:  # type: ignore[override,misc]
+        self.update(other)
+        return self
+
     def __setitem__(self, key: Any, value: Any) -> None:
         own = isinstance(value, NotingDict) and value.flag is self.flag
         kept = value if own or not isinstance(value, dict) else NotingDict(self.flag, value)

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from nbopt.kernels.arrays import overlaps_itself
 from nbopt.kernels.launcher import SIZE, G, P
 
 
@@ -30,18 +31,19 @@ def view_of_tensor(tensor: Any, where: str) -> np.ndarray:
         )
     if tensor.layout != sys.modules["torch"].strided:
         raise TypeError(f"{where} is sparse; a parameter must be dense")
-    if tensor.numel() > 1 and any(
-        s == 0 and n > 1 for n, s in zip(tensor.shape, tensor.stride(), strict=True)
-    ):
-        raise ValueError(f"{where} is an expanded tensor, whose elements share memory; clone it")
+    if tensor.is_conj() or tensor.is_neg():
+        raise ValueError(f"{where} is a lazy conjugate or negative; call resolve_conj().resolve_neg()")
     if not tensor.is_leaf and not tensor.retains_grad:
         raise ValueError(f"{where} is not a leaf tensor: its value is computed from others")
-    return _numpy(tensor)
+    a = _numpy(tensor)
+    if a.size > 1 and overlaps_itself(a):
+        raise ValueError(f"{where} is an expanded tensor, whose elements share memory; clone it")
+    return a
 
 
 def _numpy(tensor: Any) -> np.ndarray:
     """Return a tensor's memory as an array of reals; complex numbers are pairs of them."""
-    data = tensor.detach()
+    data = tensor.detach().resolve_neg()
     if data.is_complex():
         data = sys.modules["torch"].view_as_real(data.resolve_conj())
     return data.numpy()
@@ -87,6 +89,8 @@ def straight_pointers(table: Any, rows: list[int]) -> bool:
     for row in rows:
         g = held[row]
         if g.layout is not strided or g.dtype is not dtype or g.stride() != table.prints[row][2]:
+            return False
+        if g.is_neg():
             return False
         pointers.append(g.data_ptr())
     where, known = np.array(pointers, np.int64), table.rows[rows]

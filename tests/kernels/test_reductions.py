@@ -1,0 +1,83 @@
+"""Sums and maxima in fixed lanes: bit for bit what the naive order gives."""
+
+import math
+
+import numpy as np
+import pytest
+
+from nbopt.kernels import reductions
+from nbopt.kernels.reductions import LANES
+
+SIZES = [0, 1, LANES - 1, LANES, LANES + 1, 3 * LANES, 1000, 4099]
+DTYPES = [np.float32, np.float64]
+
+
+def in_lanes(terms):
+    """Sum float64 terms lane by lane, the lanes in pairs, then what is left over."""
+    whole = len(terms) - len(terms) % LANES
+    lanes = [0.0] * LANES
+    for k in range(whole):
+        lanes[k % LANES] += terms[k]
+    while len(lanes) > 1:
+        half = len(lanes) // 2
+        lanes = [lanes[k] + lanes[k + half] for k in range(half)]
+    total = lanes[0]
+    for term in terms[whole:]:
+        total += term
+    return total
+
+
+def vectors(n, dtype, count):
+    rng = np.random.default_rng(n)
+    return [rng.standard_normal(n).astype(dtype) for _ in range(count)]
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("n", SIZES)
+def test_dot_has_one_fixed_order(n, dtype):
+    a, b = vectors(n, dtype, 2)
+    assert reductions.dot(a, b) == in_lanes([float(x) * float(y) for x, y in zip(a, b, strict=True)])
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("n", SIZES)
+def test_axpy_dot_is_axpy_and_then_dot(n, dtype):
+    a, b, c = vectors(n, dtype, 3)
+    expected = b + dtype(0.3) * a
+    once, twice = b.copy(), b.copy()
+    product = reductions.axpy_dot(0.3, a, once, c)
+    reductions.axpy(0.3, a, twice)
+    np.testing.assert_array_equal(once, expected)
+    np.testing.assert_array_equal(twice, expected)
+    assert product == reductions.dot(expected, c)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("n", SIZES)
+def test_sums_and_maxima_of_absolute_values(n, dtype):
+    (a,) = vectors(n, dtype, 1)
+    assert reductions.sum_abs(a) == in_lanes([abs(float(x)) for x in a])
+    assert reductions.max_abs(a) == np.abs(a).max(initial=0)
+
+
+@pytest.mark.parametrize("n", [1, LANES, LANES + 3])
+def test_nan_and_infinity_are_not_lost(n):
+    for k in range(n):
+        a = np.ones(n)
+        a[k] = math.nan
+        assert math.isnan(reductions.max_abs(a))
+        assert math.isnan(reductions.sum_abs(a))
+        assert math.isnan(reductions.dot(a, a))
+        a[k] = -math.inf
+        assert reductions.max_abs(a) == math.inf
+
+
+def test_float32_sums_are_kept_in_float64():
+    a = np.full(1_000_003, 0.1, np.float32)
+    assert reductions.dot(a, np.ones_like(a)) == pytest.approx(float(a[0]) * a.size, rel=1e-13)
+
+
+@pytest.mark.parametrize("offset", [1, 3])
+def test_arrays_need_only_the_alignment_of_their_elements(offset):
+    a = np.arange(100.0, dtype=np.float32)[offset:]
+    assert reductions.dot(a, a) == float((a.astype(float) ** 2).sum())

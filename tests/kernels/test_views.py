@@ -1,0 +1,23 @@
+"""Parts of a work array: the memory is shared, the shapes are right."""
+
+import numpy as np
+from nbopt.kernels.compile import compiled
+from nbopt.kernels.views import matrix, vector
+
+
+@compiled
+def _fill(work):
+    v, m = vector(work, 2, 3), matrix(work, 5, 2, 4)
+    for k in range(v.size):
+        v[k] = k + 1
+    for i in range(m.shape[0]):
+        for j in range(m.shape[1]):
+            m[i, j] = 10 * (i + 1) + j
+    return v.size + m.size
+
+
+def test_views_write_to_the_work_array():
+    for dtype in (np.float64, np.float32, np.int64):
+        work = np.zeros(14, dtype)
+        assert _fill(work) == 11
+        np.testing.assert_array_equal(work, [0, 0, 1, 2, 3, 10, 11, 12, 13, 20, 21, 22, 23, 0])
