@@ -189,14 +189,6 @@ def axpy_dot(alpha, x, y, z):
 
 
 @compiled
-def axpy(alpha, x, y):
-    """Add alpha*x to y in place."""
-    factor = x.dtype.type(alpha)
-    for k in range(y.size):
-        y[k] += factor * x[k]
-
-
-@compiled
 def sum_abs(a):
     """Return the sum of |a| in float64."""
     total = _lanes_sum_abs(a)

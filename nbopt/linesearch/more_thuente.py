@@ -42,6 +42,7 @@ from nbopt.kernels.compile import compiled
 from nbopt.linesearch.search_state import (
     AT_MAX_STEP,
     AT_MIN_STEP,
+    BEST,
     C1,
     C2,
     CONVERGED,
@@ -55,12 +56,12 @@ from nbopt.linesearch.search_state import (
     NFEV,
     OWN,
     PHI0,
+    RELATIVE_WIDTH,
     SHRINK,
     STEP,
     TOO_NARROW,
     WIDTH,
     begin,
-    finish,
     keep,
     resolved,
 )
@@ -72,7 +73,6 @@ LENGTH, LENGTH_BEFORE = OWN + 10, OWN + 11  # of the interval, one and two trial
 WALL = OWN + 12  # the nearest step beyond X known to be "too far" while there is no bracket
 LOWEST = OWN + 13  # value of the best point, as `resolved` sees it
 
-RELATIVE_WIDTH = 4.0 * 2.220446049250313e-16  # of the upper end: a bracket of a few roundings
 NARROWER = 0.66  # two trials must shorten the bracket by this, else it is halved (section 4)
 FURTHER_LOW, FURTHER_HIGH = 1.1, 4.0  # how far to go beyond a trial while there is no bracket
 
@@ -95,29 +95,54 @@ def advance(s, phi, dphi):
     """Take the value and slope at ``s[STEP]``; see the module's docstring."""
     s[NFEV] += 1.0
     s[IMPROVED] = 0.0
+    task = _judge(s, phi, dphi)
+    if task > CONVERGED:
+        s[STEP] = s[BEST]
+    return task
+
+
+@compiled
+def _judge(s, phi, dphi):
+    """Say whether the point just evaluated ends the search; else propose another."""
     t, slope = s[STEP], s[C1] * s[DPHI0]
-    if not (math.isfinite(phi) and math.isfinite(dphi)):
-        return _step_back(s)
-    s[SHRINK] = 0.5
-    value = resolved(s, phi, dphi)
-    enough = value <= s[PHI0] + t * slope
-    if enough and abs(dphi) <= -s[C2] * s[DPHI0]:
-        keep(s, phi, dphi)
-        return CONVERGED
-    if value < s[LOWEST]:
-        s[LOWEST] = value
-        keep(s, phi, dphi)
-    if t >= s[MAX_STEP] and enough and dphi <= slope:
-        return finish(s, AT_MAX_STEP)
-    if t <= s[MIN_STEP] and not (enough and dphi < slope):
-        return finish(s, AT_MIN_STEP)
-    if s[STAGE] == 1.0 and enough and dphi >= 0.0:
-        s[STAGE] = 2.0
-    # Section 3: while no point has psi <= 0 and phi' >= 0, the interval is updated with
-    # psi(t) = phi(t) - phi(0) - c1*t*phi'(0) whenever phi alone would move it the wrong way.
-    tilt = slope if s[STAGE] == 1.0 and value <= s[PHI_X] and not enough else 0.0
-    trial = _next_trial(s, value, dphi, tilt)
+    if math.isfinite(phi) and math.isfinite(dphi):
+        value = resolved(s, phi, dphi)
+        enough = value <= s[PHI0] + t * slope
+        done = enough and abs(dphi) <= -s[C2] * s[DPHI0]
+        if done or value < s[LOWEST]:
+            s[LOWEST] = value
+            keep(s, phi, dphi)
+        if done:
+            return CONVERGED
+        if t >= s[MAX_STEP] and enough and dphi <= slope:
+            return AT_MAX_STEP
+        if t <= s[MIN_STEP] and not (enough and dphi < slope):
+            return AT_MIN_STEP
+        if enough and dphi >= 0.0:
+            s[STAGE] = 2.0
+        # Section 3: while no point has psi <= 0 and phi' >= 0, the interval is updated with
+        # psi(t) = phi(t) - phi(0) - c1*t*phi'(0) whenever phi alone would move it the wrong way.
+        tilt = slope if s[STAGE] == 1.0 and value <= s[PHI_X] and not enough else 0.0
+        s[SHRINK] = 0.5
+        trial = _next_trial(s, value, dphi, tilt)
+    else:
+        if t <= s[MIN_STEP]:
+            return AT_MIN_STEP
+        trial = _shorter_trial(s)
     return _propose(s, trial)
+
+
+@compiled
+def _shorter_trial(s):
+    """Treat a non-finite point as too far: go a part of the way to it, each time a smaller part."""
+    t = s[STEP]
+    if s[BRACKETED] == 1.0:
+        s[Y], s[PHI_Y] = t, math.inf
+    else:
+        s[WALL] = t
+    trial = s[X] + s[SHRINK] * (t - s[X])
+    s[SHRINK] *= s[SHRINK]  # 1/2, 1/4, 1/16, ...: from 1e300 to 1 in ten steps
+    return trial
 
 
 @compiled
@@ -152,38 +177,61 @@ def _propose(s, trial):
         low, high = min(x, s[Y]), max(x, s[Y])
         s[LOW], s[HIGH] = low, high
         if high - low <= max(s[WIDTH], RELATIVE_WIDTH * high):
-            return finish(s, TOO_NARROW)
+            return TOO_NARROW
         if not low < trial < high:
             trial = low + 0.5 * (high - low)
         trial = max(trial, s[MIN_STEP])
         if trial >= high:
-            return finish(s, AT_MIN_STEP)
+            return AT_MIN_STEP
     else:
         s[LOW] = trial + FURTHER_LOW * (trial - x)
         s[HIGH] = trial + FURTHER_HIGH * (trial - x)
         trial = min(trial, x + 0.5 * (s[WALL] - x), s[MAX_STEP])
         trial = max(trial, s[MIN_STEP])
         if trial <= x or s[WALL] - x <= max(s[WIDTH], RELATIVE_WIDTH * x):
-            return finish(s, TOO_NARROW)
+            return TOO_NARROW
     if s[NFEV] >= s[MAX_NFEV]:
-        return finish(s, MAX_EVALUATIONS)
+        return MAX_EVALUATIONS
     s[STEP] = trial
     return EVALUATE
 
 
 @compiled
-def _step_back(s):
-    """Treat a non-finite point as too far: go a part of the way to it, each time a smaller part."""
-    t = s[STEP]
-    if t <= s[MIN_STEP]:
-        return finish(s, AT_MIN_STEP)
-    if s[BRACKETED] == 1.0:
-        s[Y], s[PHI_Y] = t, math.inf
+def _trial_step(x, fx, dx, y, fy, dy, t, f, d, bracketed, low, high):
+    """Choose the next trial by the four cases of section 4; tell also whether there is a bracket."""
+    higher, turned, flatter = f > fx, d * math.copysign(1.0, dx) < 0.0, abs(d) < abs(dx)
+    if higher:
+        a, fa, da, b, fb, db = x, fx, dx, t, f, d
+    elif turned or flatter:
+        a, fa, da, b, fb, db = t, f, d, x, fx, dx
     else:
-        s[WALL] = t
-    trial = s[X] + s[SHRINK] * (t - s[X])
-    s[SHRINK] *= s[SHRINK]  # 1/2, 1/4, 1/16, ...: from 1e300 to 1 in ten steps
-    return _propose(s, trial)
+        a, fa, da, b, fb, db = t, f, d, y, fy, dy
+    fraction, root = _cubic(a, fa, da, b, fb, db)
+    cubic = _inside(a, b, fraction)
+    if higher:  # case 1: a minimum lies between x and t
+        quadratic = _inside(x, t, 0.5 * dx / ((fx - f) / (t - x) + dx))
+        if abs(cubic - x) < abs(quadratic - x):
+            return cubic, True
+        return cubic + 0.5 * (quadratic - cubic), True
+    if turned:  # case 2: lower, and the slope changed sign
+        secant = _inside(t, x, d / (d - dx))
+        return (cubic if abs(cubic - t) > abs(secant - t) else secant), True
+    end = high if t > x else low
+    if flatter:  # case 3: lower, the same sign, less steep; the cubic may have no minimizer beyond t
+        cubic = t + fraction * (x - t) if fraction < 0.0 and root != 0.0 else end
+        return _further(cubic, t + d / (d - dx) * (x - t), x, y, t, bracketed, low, high), bracketed
+    return (cubic if bracketed else end), bracketed  # case 4: lower, the same sign, no less steep
+
+
+@compiled
+def _further(cubic, secant, x, y, t, bracketed, low, high):
+    """Choose between the two steps of case 3: the longer one, with a bracket the shorter one."""
+    nearer = abs(cubic - t) < abs(secant - t)
+    if not bracketed:
+        return min(max(secant if nearer else cubic, low), high)
+    trial = cubic if nearer else secant
+    limit = t + NARROWER * (y - t)
+    return min(limit, trial) if t > x else max(limit, trial)
 
 
 @compiled
@@ -213,40 +261,3 @@ def _inside(a, b, fraction):
     if not 0.0 <= fraction <= 1.0:
         fraction = 0.5
     return a + fraction * (b - a)
-
-
-@compiled
-def _trial_step(x, fx, dx, y, fy, dy, t, f, d, bracketed, low, high):
-    """Choose the next trial by the four cases of section 4; tell also whether there is a bracket."""
-    if f > fx:  # case 1: higher, so a minimum lies between x and t
-        cubic = _inside(x, t, _cubic(x, fx, dx, t, f, d)[0])
-        quadratic = _inside(x, t, 0.5 * dx / ((fx - f) / (t - x) + dx))
-        if abs(cubic - x) < abs(quadratic - x):
-            return cubic, True
-        return cubic + 0.5 * (quadratic - cubic), True
-    if d * math.copysign(1.0, dx) < 0.0:  # case 2: lower, and the slope changed sign
-        cubic = _inside(t, x, _cubic(t, f, d, x, fx, dx)[0])
-        secant = _inside(t, x, d / (d - dx))
-        return (cubic if abs(cubic - t) > abs(secant - t) else secant), True
-    if abs(d) < abs(dx):  # case 3: lower, the same sign, less steep
-        return _further(x, fx, dx, y, t, f, d, bracketed, low, high), bracketed
-    if bracketed:  # case 4: lower, the same sign, no less steep
-        return (_inside(t, y, _cubic(t, f, d, y, fy, dy)[0]) if math.isfinite(fy) else 0.5 * (t + y)), True
-    return (high if t > x else low), False
-
-
-@compiled
-def _further(x, fx, dx, y, t, f, d, bracketed, low, high):
-    """Choose the trial of case 3, where the cubic may have no minimizer beyond t."""
-    ratio, gamma = _cubic(t, f, d, x, fx, dx)
-    if ratio < 0.0 and gamma != 0.0:
-        cubic = t + ratio * (x - t)
-    else:
-        cubic = high if t > x else low
-    secant = t + d / (d - dx) * (x - t)
-    nearer = abs(cubic - t) < abs(secant - t)
-    if not bracketed:
-        return min(max(secant if nearer else cubic, low), high)
-    trial = cubic if nearer else secant
-    limit = t + NARROWER * (y - t)
-    return min(limit, trial) if t > x else max(limit, trial)

@@ -25,6 +25,7 @@ PHI0, DPHI0, C1, C2, MIN_STEP, MAX_STEP, MAX_NFEV, WIDTH, RESOLUTION = 6, 7, 8, 
 SHRINK = 15  # the next step back from a non-finite point, as a fraction of the way to it
 OWN = 16  # from here on each search keeps numbers of its own
 
+RELATIVE_WIDTH = 4.0 * 2.220446049250313e-16  # of the upper end: a bracket of a few roundings
 LARGEST = 1e300  # where an infinite max_step ends, so that no arithmetic on steps overflows
 
 # What `start` and `advance` answer. Everything above CONVERGED says why there is no Wolfe point.
@@ -70,13 +71,6 @@ def begin(s, phi0, dphi0, step, c1, c2, min_step, max_step, max_nfev, width, res
 def keep(s, phi, dphi):
     """Note that the search would now return the point just evaluated."""
     s[BEST], s[BEST_PHI], s[BEST_DPHI], s[IMPROVED] = s[STEP], phi, dphi, 1.0
-
-
-@compiled
-def finish(s, task):
-    """End the search at its best point."""
-    s[STEP] = s[BEST]
-    return task
 
 
 @compiled

@@ -36,11 +36,11 @@ from nbopt.linesearch.search_state import (
     NFEV,
     OWN,
     PHI0,
+    RELATIVE_WIDTH,
     STEP,
     TOO_NARROW,
     WIDTH,
     begin,
-    finish,
     keep,
     resolved,
 )
@@ -49,7 +49,6 @@ from nbopt.linesearch.search_state import (
 LOW, PHI_LOW, DPHI_LOW, HIGH, PHI_HIGH, DPHI_HIGH = OWN, OWN + 1, OWN + 2, OWN + 3, OWN + 4, OWN + 5
 ZOOMING, LOW_FIRST, STALLED = OWN + 6, OWN + 7, OWN + 8  # flags; torch breaks ties by position
 
-RELATIVE_WIDTH = 4.0 * 2.220446049250313e-16  # of the upper end: a bracket of a few roundings
 MARGIN = 0.1  # of the bracket: a trial nearer to an end makes insufficient progress
 BEYOND_LOW, BEYOND_HIGH = 0.01, 10.0  # how far an extrapolation goes: past the last step, times it
 
@@ -74,8 +73,12 @@ def advance(s, phi, dphi):
     enough = value <= s[PHI0] + s[C1] * s[STEP] * s[DPHI0]
     flat = abs(dphi) <= -s[C2] * s[DPHI0]
     if s[ZOOMING] == 1.0:
-        return _zoom(s, value, phi, dphi, enough, flat)
-    return _bracket(s, value, phi, dphi, enough, flat)
+        task = _zoom(s, value, phi, dphi, enough, flat)
+    else:
+        task = _bracket(s, value, phi, dphi, enough, flat)
+    if task > CONVERGED:
+        s[STEP] = s[BEST]
+    return task
 
 
 @compiled
@@ -93,7 +96,7 @@ def _bracket(s, value, phi, dphi, enough, flat):
         return _begin_zoom(s, value, phi, dphi)
     keep(s, phi, dphi)
     if t >= s[MAX_STEP]:
-        return finish(s, AT_MAX_STEP)
+        return AT_MAX_STEP
     least, most = t + BEYOND_LOW * (t - s[LOW]), t * BEYOND_HIGH
     trial = _cubic(s[LOW], s[PHI_LOW], s[DPHI_LOW], t, value, dphi, least, most)
     s[LOW], s[PHI_LOW], s[DPHI_LOW] = t, value, dphi
@@ -108,7 +111,7 @@ def _end_of_bracketing(s, phi, dphi, value, wolfe):
         keep(s, phi, dphi)
     else:
         s[BEST], s[BEST_PHI], s[BEST_DPHI] = 0.0, s[PHI0], s[DPHI0]
-    return CONVERGED if wolfe else finish(s, MAX_EVALUATIONS)
+    return CONVERGED if wolfe else MAX_EVALUATIONS
 
 
 @compiled
@@ -152,11 +155,11 @@ def _zoom(s, value, phi, dphi, enough, flat):
 def _propose(s):
     """Ask for the next trial inside the bracket, or stop where none is left."""
     if s[NFEV] >= s[MAX_NFEV]:
-        return finish(s, MAX_EVALUATIONS)
+        return MAX_EVALUATIONS
     left, right = min(s[LOW], s[HIGH]), max(s[LOW], s[HIGH])
     length = right - left
     if length < s[WIDTH] or length <= RELATIVE_WIDTH * right:
-        return finish(s, TOO_NARROW)
+        return TOO_NARROW
     t = _cubic(s[LOW], s[PHI_LOW], s[DPHI_LOW], s[HIGH], s[PHI_HIGH], s[DPHI_HIGH], left, right)
     if min(right - t, t - left) < MARGIN * length:
         if s[STALLED] == 1.0 or t >= right or t <= left:
@@ -168,7 +171,7 @@ def _propose(s):
         s[STALLED] = 0.0
     t = max(t, s[MIN_STEP])
     if t >= right:
-        return finish(s, AT_MIN_STEP)
+        return AT_MIN_STEP
     s[STEP] = t
     return EVALUATE
 

@@ -23,7 +23,7 @@ the one that it has. Scalars are float64. Sums are kept in float64 in fixed lane
 from __future__ import annotations
 
 from nbopt.kernels.compile import compiled
-from nbopt.kernels.reductions import axpy, axpy_dot, dot
+from nbopt.kernels.reductions import axpy_dot, dot
 
 COUNT, NEXT = 0, 1
 
@@ -65,47 +65,32 @@ def _commit(S, Y, rho, ring, threshold):
 
 
 @compiled
-def direction(S, Y, rho, alpha, ring, gamma, g, d):
-    """Write d = -H g for the inverse Hessian H that the pairs and gamma describe.
-
-    Each pass over memory subtracts one pair's part and takes the product that the next pair needs.
-    """
-    m, count = S.shape[0], ring[COUNT]
-    for k in range(d.size):
-        d[k] = -g[k]
-    if count == 0:
-        _scale(gamma, d)
-        return
-    newest = (ring[NEXT] - 1 + m) % m
-    product = dot(S[newest], d)
-    for j in range(count):
-        i = (newest - j + m) % m
-        alpha[i] = rho[i] * product
-        if j < count - 1:
-            product = axpy_dot(-alpha[i], Y[i], d, S[(i - 1 + m) % m])
-        else:
-            axpy(-alpha[i], Y[i], d)
-    _scale(gamma, d)
-    oldest = (newest - count + 1 + m) % m
-    product = dot(Y[oldest], d)
-    for j in range(count):
-        i = (oldest + j) % m
-        beta = alpha[i] - rho[i] * product
-        if j < count - 1:
-            product = axpy_dot(beta, S[i], d, Y[(i + 1) % m])
-        else:
-            axpy(beta, S[i], d)
-
-
-@compiled
-def _scale(factor, d):
-    """Multiply d in place."""
-    by = d.dtype.type(factor)
-    for k in range(d.size):
-        d[k] *= by
-
-
-@compiled
 def row_of(ring, age, rows):
     """Return the row of the pair of a given age: 0 is the newest."""
     return (ring[NEXT] - 1 - age + 2 * rows) % rows
+
+
+@compiled
+def direction(S, Y, rho, alpha, ring, gamma, g, d):
+    """Write d = -H g for the inverse Hessian H that the pairs and gamma describe.
+
+    Each pass over memory takes one pair's part and the product that the next pair needs.
+    """
+    m, count = S.shape[0], ring[COUNT]
+    newest, oldest = row_of(ring, 0, m), row_of(ring, count - 1, m)
+    for k in range(d.size):
+        d[k] = -g[k]
+    product = dot(S[newest], d) if count > 0 else 0.0
+    for age in range(count):
+        i = row_of(ring, age, m)
+        alpha[i] = rho[i] * product
+        after = S[row_of(ring, age + 1, m)] if age < count - 1 else Y[oldest]
+        product = axpy_dot(-alpha[i], Y[i], d, after)
+    scale = d.dtype.type(gamma)
+    for k in range(d.size):
+        d[k] *= scale
+    product *= gamma  # Y[oldest].d
+    for age in range(count - 1, -1, -1):
+        i = row_of(ring, age, m)
+        after = Y[row_of(ring, age - 1, m)] if age > 0 else d
+        product = axpy_dot(alpha[i] - rho[i] * product, S[i], d, after)

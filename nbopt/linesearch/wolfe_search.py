@@ -99,7 +99,7 @@ def wolfe_search(
     --------
     >>> import nbopt
     >>> result = nbopt.wolfe_search(lambda t: ((t - 2) ** 2, 2 * (t - 2)), 0.1, 4.0, -4.0, c2=0.1)
-    >>> result.step, result.nfev, result.message
+    >>> round(result.step, 12), result.nfev, result.message
     (2.0, 3, 'The strong Wolfe conditions hold.')
     """
     if not callable(phi):

@@ -95,13 +95,13 @@ class LBFGS(Optimizer):
     Examples
     --------
     >>> import numpy as np, nbopt
-    >>> w = np.array([-1.2, 1.0])
-    >>> opt = nbopt.LBFGS([w], max_iter=100, line_search_fn="strong_wolfe")
+    >>> w = np.array([-1.0, 1.0])
+    >>> opt = nbopt.LBFGS([w], max_iter=100, tolerance_change=0.0, line_search_fn="strong_wolfe")
     >>> def closure():
     ...     a, b = 1 - w[0], w[1] - w[0] ** 2
     ...     return a**2 + 100 * b**2, [np.array([-2 * a - 400 * b * w[0], 200 * b])]
-    >>> float(opt.step(closure))
-    24.2
+    >>> float(opt.step(closure))  # the loss before the step
+    4.0
     >>> w.round(6), opt.message
     (array([1., 1.]), 'The largest gradient component is within tolerance_grad.')
     """
