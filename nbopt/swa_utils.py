@@ -114,7 +114,7 @@ class AveragedModel:
     ----------
     model : dict of arrays, list of arrays, or torch.nn.Module
         What to average: names to arrays, or arrays (or Parameters), floating or complex. For a
-        torch module the result is torch's own AveragedModel, a module itself.
+        torch module the result is torch's own AveragedModel, a module itself, with our averages.
     device : optional
         For torch modules only.
     avg_fn : callable, optional
@@ -131,6 +131,11 @@ class AveragedModel:
         The averages, in the form of ``model``; a copy of it until the first update.
     n_averaged : int
         Number of updates so far. The first one copies.
+
+    Notes
+    -----
+    Unlike torch's, the equally weighted average takes its weight ``1 / (n + 1)`` in double precision
+    and integer buffers of a module.
 
     References
     ----------
@@ -152,13 +157,22 @@ class AveragedModel:
     module: Any
     n_averaged: int
 
-    def __new__(cls, model: Any, *args: Any, **kwargs: Any) -> Any:
+    def __new__(
+        cls,
+        model: Any = None,
+        device: Any = None,
+        avg_fn: AvgFn | None = None,
+        multi_avg_fn: AvgFn | None = None,
+        use_buffers: bool = False,
+    ) -> Any:
         """Return a new object; for a torch module one of torch's."""
-        if _is_module(model):
-            from torch.optim.swa_utils import AveragedModel as AveragedModule
+        if not _is_module(model):
+            return super().__new__(cls)
+        from torch.optim.swa_utils import AveragedModel as AveragedModule
 
-            return AveragedModule(model, *args, **kwargs)
-        return super().__new__(cls)
+        if avg_fn is None and multi_avg_fn is None:
+            multi_avg_fn = get_swa_multi_avg_fn()
+        return AveragedModule(model, device, avg_fn, multi_avg_fn, use_buffers)
 
     def __init__(
         self,

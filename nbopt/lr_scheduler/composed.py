@@ -141,7 +141,6 @@ class SequentialLR(_ComposedLR):
 
     def _take_over(self) -> None:
         """Start at step 0 in the middle of a run, as a part of another."""
-        self._rewind()
         self.last_epoch = 0
         self._schedulers[bisect_right(self._milestones, 0)]._take_over()
         self._last_lr = rates(self.optimizer)
@@ -202,9 +201,9 @@ class ChainedScheduler(_ComposedLR):
         self._last_lr = rates(optimizer)
 
     @classmethod
-    def _on(cls, optimizer: Any, *args: Any, **kwargs: Any) -> LRScheduler:
-        """Make the scheduler on an optimizer."""
-        return cls(*args, **{**kwargs, "optimizer": optimizer})
+    def _arguments(cls, optimizer: Any, args: tuple, kwargs: dict) -> tuple[tuple, dict]:
+        """Put the optimizer where the constructor takes it."""
+        return args, {**kwargs, "optimizer": optimizer}
 
     def _restart(self) -> None:
         """Go back to step 0: the first part from its base rates, the others from what it left."""

@@ -114,13 +114,15 @@ class CosineAnnealingWarmRestarts(LRScheduler):
         """Return how far a step (or each of an array) is into its wave, and the wave's length."""
         if self.T_mult == 1:
             return step % self.T_0, self.T_0
-        if isinstance(step, np.ndarray):
-            places = [self._place(one) for one in step.tolist()]
-            return np.array([p[0] for p in places]), np.array([p[1] for p in places])
         length = self.T_0
-        while step >= length:
-            step, length = step - length, length * self.T_mult
-        return step, length
+        if not isinstance(step, np.ndarray):
+            while step >= length:
+                step, length = step - length, length * self.T_mult
+            return step, length
+        lengths = np.full(step.shape, length)
+        while np.any(over := step >= lengths):
+            step, lengths = step - over * lengths, np.where(over, lengths * self.T_mult, lengths)
+        return step, lengths
 
     def _wave(self, place: Any, length: Any, base_lr: float) -> Any:
         """Return the rate at a place in a wave."""

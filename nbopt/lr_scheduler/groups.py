@@ -32,7 +32,10 @@ def check_optimizer(owner: str, optimizer: Any) -> Any:
 
 def rate(group: dict[str, Any], key: str = "lr") -> float:
     """Return a group's rate as a float, also where it is a 1-element tensor or array."""
-    return float(group[key])
+    value = group[key]
+    if type(value) is float:
+        return value
+    return float(value.item() if hasattr(value, "item") else value)
 
 
 def rates(optimizer: Any) -> list[float]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nbopt.lr_scheduler.checks import whole
-from nbopt.lr_scheduler.groups import is_list
+from nbopt.lr_scheduler.groups import is_list, rate
 from nbopt.optim.ranges import as_number
 
 if TYPE_CHECKING:
@@ -40,14 +40,16 @@ class Schedule:
 
     def __init__(self, kind: type[LRScheduler], args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         try:
-            inspect.signature(kind._on).bind(None, *args, **kwargs)
+            all_args, all_kwargs = kind._arguments(None, args, kwargs)
+            inspect.signature(kind).bind(*all_args, **all_kwargs)
         except TypeError as error:
             raise TypeError(f"{kind.__name__}.schedule: {error}") from None
         self.kind, self.args, self.kwargs = kind, args, kwargs
 
     def bind(self, optimizer: Any) -> LRScheduler:
         """Return the scheduler on an optimizer, which then has the rates of step 0."""
-        return self.kind._on(optimizer, *self.args, **self.kwargs)
+        args, kwargs = self.kind._arguments(optimizer, self.args, self.kwargs)
+        return self.kind(*args, **kwargs)
 
     def table(self, n: int, lr: Any = 1.0) -> np.ndarray:
         """Return the rates of the steps 0, ..., n - 1.
@@ -88,5 +90,5 @@ class StandIn:
 def _without_arrays(group: dict[str, Any]) -> dict[str, Any]:
     """Copy a group without its parameters, with its rate as a float if it is a number at all."""
     copied = {key: value for key, value in group.items() if key not in {"params", "param_names"}}
-    copied["lr"] = group["lr"] if as_number(group["lr"]) is None else float(group["lr"])
+    copied["lr"] = group["lr"] if as_number(group["lr"]) is None else rate(group)
     return copied

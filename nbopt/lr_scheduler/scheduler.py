@@ -133,9 +133,9 @@ class LRScheduler:
         return Schedule(cls, args, kwargs)
 
     @classmethod
-    def _on(cls, optimizer: Any, *args: Any, **kwargs: Any) -> LRScheduler:
-        """Make the scheduler on an optimizer."""
-        return cls(optimizer, *args, **kwargs)
+    def _arguments(cls, optimizer: Any, args: tuple, kwargs: dict) -> tuple[tuple, dict]:
+        """Put the optimizer where the constructor takes it."""
+        return (optimizer, *args), kwargs
 
     def value(self, step: Any, base_lr: float, group: int = 0) -> Any:
         """Return the rate at a step, from the base rate alone.
