@@ -53,9 +53,7 @@ def try_loop(typing_context, address, p, g, state, h):
         none = word(0)
         code = builder.select(status.is_error, builder.sext(status.code, word), none)
         found = builder.ptrtoint(status.excinfoptr, word)
-        return context.make_tuple(
-            builder, words, (code, builder.select(status.is_user_exc, found, none))
-        )
+        return context.make_tuple(builder, words, (code, builder.select(status.is_user_exc, found, none)))
 
     return words(types.intp, *kinds), codegen
 

@@ -73,8 +73,7 @@ def compiled(
     """
     if function is None:
         return lambda f: compiled(f, parallel=parallel, nogil=nogil, cache=cache)
-    if is_compiled(function):  # the user's own @njit loop: our flags, our cache
-        function = function.py_func
+    function = getattr(function, "py_func", function)  # the user's own @njit loop: our flags, our cache
     if numba_config.DISABLE_JIT:
         return function
     # Nobody calls our functions from C: leaving that wrapper out saves a tenth of the compile time.

@@ -227,6 +227,27 @@ def loop_address(loop: Callable, dtype: np.dtype, layout: str = "C") -> int:
     return _loops[key][1]
 
 
+if numba_config.DISABLE_JIT:  # loops have no addresses then: a number stands for each
+    _numbered: list[Callable] = []
+
+    def loop_address(loop: Callable, dtype: np.dtype, layout: str = "C") -> int:
+        """Return a number by which `run_loop` finds the loop."""
+        if loop not in _numbered:
+            _numbered.append(loop)
+        return _numbered.index(loop)
+
+    def run_loop(loop, p, g, state, h):
+        """Run a loop by its number."""
+        _numbered[loop](p, g, state, h)
+
+else:
+
+    @compiled
+    def run_loop(loop, p, g, state, h):
+        """Run a loop at an address, for compiled callers with arrays of their own."""
+        call_loop(loop, p, g, state, h)
+
+
 _parallel_lock = threading.Lock()
 _state = {"forked": False, "lock": True}
 

@@ -219,7 +219,19 @@ class Table:
         elif self.strided is not None:
             self.strided.launch(loop, rows, self.like, self.h)
         else:
+            if nbytes >= at.PARALLEL_BYTES and self._crossed(rows):
+                nbytes = -1  # on one thread, row by row: what a thread reads no other may be writing
             at.launch(at.loop_address(loop, self.dtype), rows, self.like, self.h, total, nbytes)
+
+    def _crossed(self, rows: np.ndarray) -> bool:
+        """Tell whether a gradient lies in the memory of another row's parameter."""
+        rows = rows[(rows[:, at.ACTIVE] != 0) & (rows[:, at.SIZE] > 0)]
+        if len(rows) < 2:
+            return False
+        rows = rows[np.argsort(rows[:, at.P])]
+        size, start, gradient = rows[:, at.SIZE] * self.dtype.itemsize, rows[:, at.P], rows[:, at.G]
+        before = np.searchsorted(start, gradient + size) - 1  # the last that starts before its end
+        return bool(((before >= 0) & ((start + size)[before] > gradient)).any())
 
     def launch_blocks(self, loop: Callable, row: int, blocks: np.ndarray, values: np.ndarray) -> None:
         """Run ``loop`` over blocks (first element, elements) of one parameter, gradients in ``values``."""

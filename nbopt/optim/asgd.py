@@ -65,7 +65,7 @@ class ASGD(ElementwiseOptimizer):
     >>> for _ in range(3):
     ...     opt.step(grads=[np.ones(2)])
     >>> w.round(3), opt.averages()[0].round(3)
-    (array([ 0.7, -2.3]), array([ 0.8, -2.2]))
+    (array([ 0.7, -2.3]), array([ 0.75, -2.25]))
     """
 
     scalars: ClassVar[dict[str, float]] = {"eta": np.nan, "mu": 1.0}

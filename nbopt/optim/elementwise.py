@@ -24,6 +24,11 @@ class ElementwiseOptimizer(Optimizer):
     arrays; it is compiled when it is first needed, and the same function serves one thread, many
     threads and ``NUMBA_DISABLE_JIT=1``.
 
+    Parameters
+    ----------
+    params, defaults
+        As in `Optimizer`.
+
     Attributes
     ----------
     counted : bool

@@ -44,15 +44,63 @@ global_step_post_hooks: dict[int, Callable] = {}
 
 
 def register_optimizer_step_pre_hook(hook: Callable) -> RemovableHandle:
-    """Call ``hook(optimizer, args, kwargs)`` before every step of every optimizer.
+    """Call a hook before every step of every optimizer.
 
-    The hook may return None or a new ``(args, kwargs)``.
+    Parameters
+    ----------
+    hook : callable
+        Called as ``hook(optimizer, args, kwargs)``, ``args`` with the optimizer first; it returns None
+        or a new ``(args, kwargs)``.
+
+    Returns
+    -------
+    handle : RemovableHandle
+        ``handle.remove()`` takes the hook off; usable in ``with``.
+
+    Raises
+    ------
+    TypeError
+        If it cannot be called.
+
+    Examples
+    --------
+    >>> import numpy as np, nbopt
+    >>> w = np.array([1.0])
+    >>> opt = nbopt.SGD([w], lr=0.5)
+    >>> with nbopt.register_optimizer_step_pre_hook(lambda opt, args, kwargs: print("before", w)):
+    ...     opt.step(grads=[np.ones(1)])
+    before [1.]
     """
     return register(global_step_pre_hooks, hook)
 
 
 def register_optimizer_step_post_hook(hook: Callable) -> RemovableHandle:
-    """Call ``hook(optimizer, args, kwargs)`` after every step of every optimizer."""
+    """Call a hook after every step of every optimizer.
+
+    Parameters
+    ----------
+    hook : callable
+        Called as ``hook(optimizer, args, kwargs)``, ``args`` with the optimizer first.
+
+    Returns
+    -------
+    handle : RemovableHandle
+        ``handle.remove()`` takes the hook off; usable in ``with``.
+
+    Raises
+    ------
+    TypeError
+        If it cannot be called.
+
+    Examples
+    --------
+    >>> import numpy as np, nbopt
+    >>> w = np.array([1.0])
+    >>> opt = nbopt.SGD([w], lr=0.5)
+    >>> with nbopt.register_optimizer_step_post_hook(lambda opt, args, kwargs: print("after", w)):
+    ...     opt.step(grads=[np.ones(1)])
+    after [0.5]
+    """
     return register(global_step_post_hooks, hook)
 
 

@@ -18,8 +18,8 @@ from nbopt.optim.hooks import (
 )
 from nbopt.optim.param_groups import (
     check_distinct,
-    mention_idle_flags,
     check_member,
+    mention_idle_flags,
     read_groups,
     read_params,
     warn_of_near_misses,
@@ -89,13 +89,17 @@ class Optimizer:
         self.param_groups: list[dict[str, Any]] = []
         self._prepare()
         self.state = {}
+        self._constructing = True
         for group in read_groups(self._owner, params):
             self.add_param_group(group)
+        self._constructing = False
+        check_distinct(self._owner, self.param_groups)  # once: it looks at all parameters
 
     def _prepare(self) -> None:
         """Set up what is neither copied nor pickled."""
         self._flag = Flag()
         self._in_step = False
+        self._constructing = False
         self._step_calls = 0
         self._step_pre_hooks: dict[int, Callable] = {}
         self._step_post_hooks: dict[int, Callable] = {}
@@ -154,7 +158,8 @@ class Optimizer:
         group["params"] = params
         self.check_group(group)
         mention_idle_flags(owner, group)
-        check_distinct(owner, [*self.param_groups, group])
+        if not self._constructing:
+            check_distinct(owner, [*self.param_groups, group])
         self.param_groups.append(group)
         self._flag.raised = True
 
@@ -319,6 +324,7 @@ class Optimizer:
 _TRANSIENT = {
     "_flag",
     "_in_step",
+    "_constructing",
     "_step_calls",
     "_step_pre_hooks",
     "_step_post_hooks",

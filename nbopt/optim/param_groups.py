@@ -104,7 +104,7 @@ def warn_of_near_misses(owner: str, group: dict[str, Any], known: Iterable[str])
     known = [*known, "params", "param_names", "initial_lr"]
     for key in group:
         close = [] if key in known else difflib.get_close_matches(str(key), known, 1, 0.75)
-        if close and key not in {"max_lr", "min_lr", "swa_lr"}:
+        if close and key not in {"max_lr", "min_lr", "swa_lr", "max_momentum", "base_momentum"}:
             warnings.warn(
                 f"{owner}: the group's {key!r} is not an option; is {close[0]!r} meant?",
                 UserWarning,

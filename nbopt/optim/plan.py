@@ -280,7 +280,7 @@ def _filled(blocks: Blocks, length: int) -> Blocks:
 
 
 def _can_change_in_place(option: Any) -> bool:
-    """Tell whether an option is, or holds, something whose value may change while it stays the same object."""
+    """Tell whether an option is, or holds, an object whose value may change in place."""
     if isinstance(option, tuple):
         return any(_can_change_in_place(v) for v in option)
     return isinstance(option, list | dict | set) or (

@@ -83,7 +83,8 @@ def import_state(optimizer: Optimizer, state_dict: Any) -> None:
             f"{owner}: the state_dict has {len(saved_groups)} parameter groups, the optimizer "
             f"{len(optimizer.param_groups)}"
         )
-    groups, where_from = [], {}
+    groups: list[dict[str, Any]] = []
+    where_from: dict[Any, tuple[Any, dict[str, Any]]] = {}
     for k, (saved, own) in enumerate(zip(saved_groups, optimizer.param_groups, strict=True)):
         group, keys = _read_group(optimizer, k, saved, own)
         groups.append(group)

@@ -18,10 +18,24 @@ def places(a):
 
 
 DENSE = [
-    BASE.reshape(4, 6), BASE.reshape(4, 6).T, BASE.reshape(2, 3, 4).transpose(1, 2, 0), BASE, BASE[3:9],
-    np.array(2.0), np.empty((0, 3)), np.empty((3, 0))[::2], BASE.reshape(1, 24)[::-1], BASE[:1:7],
-]  # fmt: skip
-GAPPY = [BASE[::2], BASE[::-1], BASE.reshape(4, 6)[:, :5], BASE.reshape(4, 6)[::2].T, BASE.reshape(4, 6)[:, 2]]
+    BASE.reshape(4, 6),
+    BASE.reshape(4, 6).T,
+    BASE.reshape(2, 3, 4).transpose(1, 2, 0),
+    BASE,
+    BASE[3:9],
+    np.array(2.0),
+    np.empty((0, 3)),
+    np.empty((3, 0))[::2],
+    BASE.reshape(1, 24)[::-1],
+    BASE[:1:7],
+]
+GAPPY = [
+    BASE[::2],
+    BASE[::-1],
+    BASE.reshape(4, 6)[:, :5],
+    BASE.reshape(4, 6)[::2].T,
+    BASE.reshape(4, 6)[:, 2],
+]
 
 
 @pytest.mark.parametrize("a", DENSE, ids=lambda a: f"{a.shape}{a.strides}")
@@ -43,7 +57,7 @@ def test_new_memory_has_the_same_layout_or_c_order_and_cannot_be_resized(a):
     b = arrays.empty_like(a)
     assert b.shape == a.shape and b.dtype == a.dtype and not np.shares_memory(a, b)
     assert arrays.same_layout(a, b) if arrays.is_dense(a) and a.size else b.flags.c_contiguous
-    with pytest.raises(ValueError, match="own its data|single-segment"):
+    with pytest.raises(ValueError, match=r"own its data|single-segment"):
         b.resize(100, refcheck=False)
 
 

@@ -74,9 +74,29 @@ class Arrays:
 
 
 SIZES = [
-    [0], [1], [7], [8], [15], [16], [17], [63], [64], [65], [127], [128], [129], [4096], [100_003],
-    [], [0, 0, 0], [0, 1, 7, 0, 8, 0], [1] * 1000, [1, 50_000, 3, 0, 70], [64, 64, 64], [63, 1, 65, 127],
-]  # fmt: skip
+    [0],
+    [1],
+    [7],
+    [8],
+    [15],
+    [16],
+    [17],
+    [63],
+    [64],
+    [65],
+    [127],
+    [128],
+    [129],
+    [4096],
+    [100_003],
+    [],
+    [0, 0, 0],
+    [0, 1, 7, 0, 8, 0],
+    [1] * 1000,
+    [1, 50_000, 3, 0, 70],
+    [64, 64, 64],
+    [63, 1, 65, 127],
+]
 size_name = {"ids": lambda s: f"{len(s)}x{max(s, default=0)}"}
 
 
@@ -268,7 +288,9 @@ STEPS = """
 @pytest.mark.parametrize("layer", ["default", "workqueue"])
 def test_threads_and_forked_children_step_as_one_thread_does(layer):
     """Each layer in a process of its own: two threads at once, then children of parallel steps."""
-    script = STEPS + """
+    script = (
+        STEPS
+        + """
     import numba, os
 
     from nbopt.kernels import launcher
@@ -297,6 +319,7 @@ def test_threads_and_forked_children_step_as_one_thread_does(layer):
         assert run(0) == alone[0], "the parent failed after a fork"
     print(numba.threading_layer() if numba.config.NUMBA_NUM_THREADS > 1 else "one thread")
     """
+    )
     environment = {"NBOPT_PARALLEL_BYTES": "4096", "PYTHONWARNINGS": "ignore"}
     if layer != "default":
         environment["NUMBA_THREADING_LAYER"] = layer
@@ -305,7 +328,9 @@ def test_threads_and_forked_children_step_as_one_thread_does(layer):
 
 
 def test_plain_python_gives_the_same_bits_in_a_process_without_the_compiler():
-    script = STEPS + """
+    script = (
+        STEPS
+        + """
     import hashlib
 
     def strided(kind, dtype):
@@ -325,6 +350,7 @@ def test_plain_python_gives_the_same_bits_in_a_process_without_the_compiler():
     from nbopt.kernels import launcher
     print(digest.hexdigest(), callable(launcher.serial) and type(launcher.serial).__name__)
     """
+    )
     python, kind = run_python(script, NUMBA_DISABLE_JIT="1").split()
     compiled_too, other = run_python(script, NUMBA_DISABLE_JIT="0").split()
     assert python == compiled_too

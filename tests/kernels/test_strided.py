@@ -5,7 +5,7 @@ import pytest
 
 from nbopt.kernels import launcher as at
 from nbopt.kernels.arrays import address, fingerprint, is_dense
-from nbopt.kernels.strided import N, OFFSET, OWNER, RUN_P, STEP, runs_of
+from nbopt.kernels.strided import OFFSET, OWNER, RUN_P, STEP, N, runs_of
 from nbopt.kernels.table import Table
 from nbopt.optim.parameter import Parameter
 
@@ -36,12 +36,24 @@ def test_runs_name_every_element_once_in_c_order(a):
 @pytest.mark.parametrize(
     "a, runs",
     [
-        (M, 1), (M[:, :, ::2], 1), (M[:, ::2], 24), (M[::2], 3), (M[:, :, :1], 1), (M[:, :1, :1], 1),
-        (M[:, :, 3], 1), (M[0, :, 3], 1), (M[..., ::-1], 48), (M[::-1, ::-1, ::-1], 1), (M[:, :, None, ::2], 1), (M[:0], 0),
-        (M[..., :9], 48), (M.transpose(2, 0, 1)[::2], 5), (np.array(3.0), 1),
+        (M, 1),
+        (M[:, :, ::2], 1),
+        (M[:, ::2], 24),
+        (M[::2], 3),
+        (M[:, :, :1], 1),
+        (M[:, :1, :1], 1),
+        (M[:, :, 3], 1),
+        (M[0, :, 3], 1),
+        (M[..., ::-1], 48),
+        (M[::-1, ::-1, ::-1], 1),
+        (M[:, :, None, ::2], 1),
+        (M[:0], 0),
+        (M[..., :9], 48),
+        (M.transpose(2, 0, 1)[::2], 5),
+        (np.array(3.0), 1),
     ],
     ids=lambda a: f"{a.shape}{a.strides}" if isinstance(a, np.ndarray) else None,
-)  # fmt: skip
+)
 def test_runs_are_as_long_as_the_layout_allows(a, runs):
     assert len(runs_of(a, address(a), 0)) == runs
 
@@ -110,7 +122,7 @@ def test_what_a_loop_raises_in_a_run_reaches_the_caller():
     table.activate([True])
     table.held = [None]
     table.take(0, p.grad)
-    with pytest.raises(ValueError, match="three"):
+    with pytest.raises(ValueError, match=r"three"):
         table.launch(refuse)
     assert a.reshape(-1).tolist() == [1, 1, 1, 0, 0, 0, 0, 0]
 

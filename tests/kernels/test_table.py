@@ -20,7 +20,7 @@ needs_offsets = pytest.mark.skipif(OFFSETS is None, reason="this interpreter's h
 
 
 def add(p, g, state, h):
-    a, b, c = state
+    a, _b, _c = state
     for i in range(p.size):
         p[i] += h[0] * g[i]
         if a.size:
@@ -35,7 +35,9 @@ def parameters(shapes, dtype=np.float64, grads=True):
 
 
 def table_of(params, offsets=OFFSETS, active=None):
-    table = Table(params, [p.data for p in params], range(len(params)), offsets, lambda p: fingerprint(p.data))
+    table = Table(
+        params, [p.data for p in params], range(len(params)), offsets, lambda p: fingerprint(p.data)
+    )
     table.activate([p.grad is not None for p in params] if active is None else active)
     return table
 
@@ -117,12 +119,27 @@ class TestCheck:
     @pytest.mark.parametrize(
         "gradient",
         [
-            np.ones((3, 2)).T, np.ones(6), np.ones((3, 2)), np.ones((2, 3), np.float32), np.ones((2, 3, 1)),
-            np.ones((2, 3), ">f8"), np.ones((2, 3), int), np.ones((2, 6))[:, ::2], as_strided(np.ones(3), (2, 3), (0, 8)),
-            np.ma.ones((2, 3)), np.ones((2, 3)).view(np.matrix), [[1.0] * 3] * 2, 1.0, "x", np.float64(1), (1, 2),
-            np.zeros(49, np.uint8)[1:].view(np.float64).reshape(2, 3), object(), np.ones((2, 3)).tolist(),
+            np.ones((3, 2)).T,
+            np.ones(6),
+            np.ones((3, 2)),
+            np.ones((2, 3), np.float32),
+            np.ones((2, 3, 1)),
+            np.ones((2, 3), ">f8"),
+            np.ones((2, 3), int),
+            np.ones((2, 6))[:, ::2],
+            as_strided(np.ones(3), (2, 3), (0, 8)),
+            np.ma.ones((2, 3)),
+            np.ones((2, 3)).view(np.matrix),
+            [[1.0] * 3] * 2,
+            1.0,
+            "x",
+            np.float64(1),
+            (1, 2),
+            np.zeros(49, np.uint8)[1:].view(np.float64).reshape(2, 3),
+            object(),
+            np.ones((2, 3)).tolist(),
         ],
-    )  # fmt: skip
+    )
     def test_a_gradient_that_lies_otherwise_is_left_to_be_looked_at(self, gradient):
         params = parameters([(2,), (2, 3), (4,)])
         table = table_of(params)
@@ -173,11 +190,18 @@ def test_no_offsets_are_given_where_headers_are_not_read(monkeypatch):
 @pytest.mark.parametrize(
     "a",
     [
-        np.zeros(()), np.zeros(0), np.zeros(5), np.zeros((1, 1)), np.zeros((4, 3)).T, np.zeros((3, 0, 2)),
-        np.zeros((2,) * 15), np.zeros((5, 6, 7))[::2, ::-1, 1::3], as_strided(np.zeros(2), (1, 2, 1), (999, 8, -7)),
+        np.zeros(()),
+        np.zeros(0),
+        np.zeros(5),
+        np.zeros((1, 1)),
+        np.zeros((4, 3)).T,
+        np.zeros((3, 0, 2)),
+        np.zeros((2,) * 15),
+        np.zeros((5, 6, 7))[::2, ::-1, 1::3],
+        as_strided(np.zeros(2), (1, 2, 1), (999, 8, -7)),
     ],
     ids=lambda a: f"{a.shape}{a.strides}"[:40],
-)  # fmt: skip
+)
 def test_compiled_code_and_python_digest_a_layout_alike(a):
     assert at._layout(id(a), OFFSETS) == layout_digest(a)
 
@@ -217,7 +241,9 @@ class TestTake:
         assert table.held[0] is params[0].grad and table.rows[0, at.G] == params[0].grad.ctypes.data
 
     @pytest.mark.parametrize("layout", ["C", "F", "gaps"])
-    @pytest.mark.parametrize("kind", ["other order", "gaps", "reversed", "foreign", "unaligned", "aliased", "broadcast"])
+    @pytest.mark.parametrize(
+        "kind", ["other order", "gaps", "reversed", "foreign", "unaligned", "aliased", "broadcast"]
+    )
     def test_any_other_is_copied_into_the_right_order(self, layout, kind):
         data = {"C": np.zeros((4, 3)), "F": np.zeros((3, 4)).T, "gaps": np.zeros((4, 6))[:, ::2]}[layout]
         g = np.arange(12.0).reshape(4, 3)
@@ -273,6 +299,33 @@ def test_only_active_and_chosen_rows_are_launched(disable, monkeypatch):
     assert table.active_rows() == [0, 2, 3] and table.total == 4
 
 
+def test_gradients_in_other_rows_memory_are_found():
+    memory = np.zeros(100)
+    params = [Parameter(memory[k : k + 10]) for k in (40, 0, 60)]
+    for start, crossed in [
+        (0, True),
+        (9, True),
+        (10, False),
+        (30, False),
+        (31, True),
+        (50, False),
+        (51, True),
+        (69, True),
+        (70, False),
+        (90, False),
+    ]:
+        params[0].grad, params[1].grad, params[2].grad = (
+            memory[start : start + 10],
+            np.zeros(10),
+            np.zeros(10),
+        )
+        table = table_of(params)
+        table.rows[:, at.G] = [p.grad.ctypes.data for p in params]
+        assert table._crossed(table.rows) == crossed, start
+        table.activate([True, False, False])
+        assert not table._crossed(table.rows), "alone it crosses nobody"
+
+
 def test_step_counts_are_advanced_up_to_a_ceiling_and_told_apart():
     params = parameters([(2,), (3,), (4,)])
     table = table_of(params)
@@ -305,11 +358,11 @@ def test_bytes_are_counted_over_active_rows_and_their_states():
 
 def test_more_than_a_loop_can_be_given_is_refused():
     table = table_of(parameters([(2,)]))
-    with pytest.raises(ValueError, match="at most 3 arrays per parameter, not 4"):
+    with pytest.raises(ValueError, match=r"at most 3 arrays per parameter, not 4"):
         table.set_states(0, (np.zeros(2),) * 4)
-    with pytest.raises(TypeError, match="at most 16 floats in a tuple"):
+    with pytest.raises(TypeError, match=r"at most 16 floats in a tuple"):
         table.set_numbers((0.0,) * 17)
-    with pytest.raises(TypeError, match="at most 16 floats in a tuple"):
+    with pytest.raises(TypeError, match=r"at most 16 floats in a tuple"):
         table.set_numbers(("0.1",))
     table.set_numbers((1.0,) * 16)
     assert table.h.tolist() == [1.0] * 16

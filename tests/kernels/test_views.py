@@ -1,6 +1,7 @@
 """Parts of a work array: the memory is shared, the shapes are right."""
 
 import numpy as np
+
 from nbopt.kernels.compile import compiled
 from nbopt.kernels.views import matrix, vector
 

@@ -36,8 +36,12 @@ def test_step_hooks_run_global_own_step_own_global(opt):
         opt.register_step_post_hook(note("own after"))
         opt.step()
     assert seen == [
-        ("global before", 0), ("own before 1", 0), ("own before 2", 0), ("own after", -1), ("global after", -1),
-    ]  # fmt: skip
+        ("global before", 0),
+        ("own before 1", 0),
+        ("own before 2", 0),
+        ("own after", -1),
+        ("global after", -1),
+    ]
     seen.clear()
     opt.step()
     assert [label for label, _ in seen] == ["own before 1", "own before 2", "own after"]
@@ -78,7 +82,7 @@ def test_a_pre_hook_may_give_new_arguments(opt, with_self):
 @pytest.mark.parametrize("answer", [3, (1,), (1, 2, 3), [(), {}], "ab"])
 def test_any_other_answer_is_refused_before_the_step(opt, answer):
     opt.register_step_pre_hook(lambda o, args, kwargs: answer)
-    with pytest.raises(RuntimeError, match="SGD: a step pre-hook must return None or a new"):
+    with pytest.raises(RuntimeError, match=r"SGD: a step pre-hook must return None or a new"):
         opt.step()
     assert opt.param_groups[0]["params"][0].data.tolist() == [0, 0]
 
@@ -88,7 +92,7 @@ def test_a_hook_that_raises_leaves_the_optimizer_usable(opt):
         raise KeyError("mine")
 
     handle = opt.register_step_pre_hook(fail)
-    with pytest.raises(KeyError, match="mine"):
+    with pytest.raises(KeyError, match=r"mine"):
         opt.step()
     handle.remove()
     opt.step()
@@ -185,7 +189,7 @@ class TestStateDictHooks:
 
 @pytest.mark.parametrize("register", [n for n in dir(nbopt.Optimizer) if n.startswith("register_")])
 def test_what_cannot_be_called_is_no_hook(opt, register):
-    with pytest.raises(TypeError, match="a hook must be callable, not int"):
+    with pytest.raises(TypeError, match=r"a hook must be callable, not int"):
         getattr(opt, register)(3)
 
 

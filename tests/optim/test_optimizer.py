@@ -3,6 +3,7 @@
 import collections
 import copy
 import pickle
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -48,7 +49,9 @@ class TestClosures:
         assert opt.step(closure) == 5.0
         assert len(calls) == 1 and values(opt) == [[-1, -2]]
 
-    @pytest.mark.parametrize("loss", [None, 0.0, np.float32(2), np.nan, "done", [1, 2], np.zeros(3), (1,), (1, 2, 3)])
+    @pytest.mark.parametrize(
+        "loss", [None, 0.0, np.float32(2), np.nan, "done", [1, 2], np.zeros(3), (1,), (1, 2, 3)]
+    )
     def test_any_loss_comes_back_as_it_is(self, loss):
         opt = sgd([0.0])
         params_of(opt)[0].grad = np.ones(1)
@@ -69,19 +72,19 @@ class TestClosures:
         def closure():
             raise LookupError("data")
 
-        with pytest.raises(LookupError, match="data"):
+        with pytest.raises(LookupError, match=r"data"):
             opt.step(closure)
         assert values(opt) == [[1]]
         opt.step()
         assert values(opt) == [[0]]
 
     def test_closure_and_gradients_exclude_each_other(self):
-        with pytest.raises(TypeError, match="SGD: pass a closure or grads, not both"):
+        with pytest.raises(TypeError, match=r"SGD: pass a closure or grads, not both"):
             sgd([1.0]).step(lambda: 1.0, grads=[np.ones(1)])
 
     @pytest.mark.parametrize("closure", [3, "f", np.ones(1), [np.ones(1)]])
     def test_what_cannot_be_called_is_no_closure(self, closure):
-        with pytest.raises(TypeError, match="closure must be callable, not"):
+        with pytest.raises(TypeError, match=r"closure must be callable, not"):
             sgd([1.0]).step(closure)
 
     def test_one_array_is_enough_for_one_parameter(self):
@@ -195,9 +198,11 @@ class TestCopies:
         np.testing.assert_equal(twin.state_dict(), saved)
 
     @pytest.mark.parametrize("how", COPIES)
-    @pytest.mark.parametrize("layout", [np.asfortranarray, lambda a: np.repeat(a, 2, 1)[:, ::2], lambda a: a[::-1]])
+    @pytest.mark.parametrize(
+        "layout", [np.asfortranarray, lambda a: np.repeat(a, 2, 1)[:, ::2], lambda a: a[::-1]]
+    )
     def test_of_any_layout(self, how, layout):
-        opt, data = self.start("Adam", layout)
+        opt, _data = self.start("Adam", layout)
         twin = COPIES[how](opt)
         for o in (opt, twin):
             for _ in range(3):
@@ -309,7 +314,7 @@ class TestOwnSubclass:
 
         opt = Old([np.zeros(1)], {})
         assert opt.step(lambda: 4.0) == 4.0 and opt.step() is None
-        with pytest.raises(TypeError, match="grads"):
+        with pytest.raises(TypeError, match=r"grads"):
             opt.step(grads=[np.ones(1)])
 
     def test_steps_are_counted_for_schedulers_once_whatever_is_called(self):
@@ -335,12 +340,12 @@ class TestOwnSubclass:
         from nbopt.optim.ranges import FRACTION
 
         class Ranged(Descent):
-            ranges = {"lr": FRACTION}
+            ranges: ClassVar = {"lr": FRACTION}
 
         Ranged([np.zeros(1)], lr=1)
         with pytest.raises(ValueError, match=r"Ranged: lr=2 must lie in \[0, 1\]"):
             Ranged([np.zeros(1)], lr=2)
-        with pytest.raises(ValueError, match="Ranged: lr=-1"):
+        with pytest.raises(ValueError, match=r"Ranged: lr=-1"):
             Ranged([{"params": [np.zeros(1)], "lr": -1}])
 
     def test_docstring_and_name_of_step_survive_the_hooks(self):
@@ -402,7 +407,10 @@ class TestOwnLoop:
         for o in (opt, twin):
             o.step(grads=[np.ones(3)])
         assert values(opt) == values(twin) and seen == [1, 1]
-        assert other.param_groups[0]["lr"] == 0.1 and other.state_dict()["state"][0]["mean"].tolist() == [0.625] * 3
+        assert (
+            other.param_groups[0]["lr"] == 0.1
+            and other.state_dict()["state"][0]["mean"].tolist() == [0.625] * 3
+        )
 
     def test_a_second_object_compiles_nothing(self):
         Cautious([np.zeros(3)]).step(grads=[np.ones(3)])
@@ -440,5 +448,5 @@ class TestOwnLoop:
             def algorithm(self, group):
                 return cautious, ("a", "b", "c", "d")
 
-        with pytest.raises(ValueError, match="at most 3 arrays per parameter, not 4"):
+        with pytest.raises(ValueError, match=r"at most 3 arrays per parameter, not 4"):
             Greedy([np.zeros(1)]).step(grads=[np.ones(1)])

@@ -120,11 +120,21 @@ REFUSED = {
     "not all groups": ([{"params": [np.zeros(1)]}, np.zeros(2)], TypeError, "a group must be a dict"),
     "group among arrays": ([np.zeros(2), {"params": np.zeros(1)}], TypeError, r"params\[1\] is dict"),
     "named and unnamed groups": (
-        [{"params": [("a", np.zeros(1))]}, {"params": [np.zeros(1)]}], ValueError, "all groups must have named",
+        [{"params": [("a", np.zeros(1))]}, {"params": [np.zeros(1)]}],
+        ValueError,
+        "all groups must have named",
     ),
-    "option out of range": ([{"params": [np.zeros(1)], "lr": -1}], ValueError, r"lr=-1 must lie in \[0, inf\)"),
-    "option of no sense": ([{"params": [np.zeros(1)], "lr": "fast"}], TypeError, "lr='fast' must be a number"),
-}  # fmt: skip
+    "option out of range": (
+        [{"params": [np.zeros(1)], "lr": -1}],
+        ValueError,
+        r"lr=-1 must lie in \[0, inf\)",
+    ),
+    "option of no sense": (
+        [{"params": [np.zeros(1)], "lr": "fast"}],
+        TypeError,
+        "lr='fast' must be a number",
+    ),
+}
 
 
 @pytest.mark.parametrize("what", REFUSED)
@@ -136,9 +146,9 @@ def test_refusals_name_the_owner_and_the_trouble(what):
 
 def test_the_same_parameter_twice_is_named(a):
     p = Parameter(a)
-    with pytest.raises(ValueError, match="SGD: parameter 1 is parameter 0 again"):
+    with pytest.raises(ValueError, match=r"SGD: parameter 1 is parameter 0 again"):
         nbopt.SGD([p, p])
-    with pytest.raises(ValueError, match="SGD: parameter 2 is parameter 0 again"):
+    with pytest.raises(ValueError, match=r"SGD: parameter 2 is parameter 0 again"):
         nbopt.SGD([{"params": [p, np.zeros(1)]}, {"params": [p]}])
 
 
@@ -164,11 +174,14 @@ class TestAddParamGroup:
     @pytest.mark.parametrize(
         "group, error",
         [
-            ({"params": [np.zeros(1)], "lr": -1}, ValueError), ({"params": [np.zeros(1), 3]}, TypeError),
-            ({"lr": 1}, ValueError), ([np.zeros(1)], TypeError), ({"params": [("n", np.zeros(1))]}, ValueError),
+            ({"params": [np.zeros(1)], "lr": -1}, ValueError),
+            ({"params": [np.zeros(1), 3]}, TypeError),
+            ({"lr": 1}, ValueError),
+            ([np.zeros(1)], TypeError),
+            ({"params": [("n", np.zeros(1))]}, ValueError),
             ({"params": [OVERLAP[3:]]}, ValueError),
         ],
-    )  # fmt: skip
+    )
     def test_a_refusal_changes_nothing(self, group, error):
         opt = nbopt.Adam([OVERLAP])
         opt.step(grads=[np.ones(10)])
@@ -184,16 +197,28 @@ class TestAddParamGroup:
 class TestNearMisses:
     """Misspelt options warn; keys of the user's own pass."""
 
-    @pytest.mark.parametrize("key, meant", [("learning_rte", None), ("momentun", "momentum"), ("weight_decy", "weight_decay"),
-                                            ("param", "params"), ("maximise", "maximize")])  # fmt: skip
+    @pytest.mark.parametrize(
+        "key, meant",
+        [
+            ("learning_rte", None),
+            ("momentun", "momentum"),
+            ("weight_decy", "weight_decay"),
+            ("param", "params"),
+            ("maximise", "maximize"),
+        ],
+    )
     def test_a_misspelt_option_warns(self, key, meant, a):
         if meant is None:
             assert nbopt.SGD([{"params": [a], key: 1}]).param_groups[0][key] == 1
         else:
-            with pytest.warns(UserWarning, match=f"SGD: the group's {key!r} is not an option; is {meant!r} meant"):
+            with pytest.warns(
+                UserWarning, match=f"SGD: the group's {key!r} is not an option; is {meant!r} meant"
+            ):
                 nbopt.SGD([{"params": [a], key: 1}])
 
-    @pytest.mark.parametrize("key", ["initial_lr", "max_lr", "min_lr", "swa_lr", "name", "note", "layer", "lr_scale", 3])
+    @pytest.mark.parametrize(
+        "key", ["initial_lr", "max_lr", "min_lr", "swa_lr", "name", "note", "layer", "lr_scale", 3]
+    )
     def test_other_keys_pass(self, key, a):
         opt = nbopt.SGD([{"params": [a], key: 1}])
         assert opt.param_groups[0][key] == 1
@@ -228,9 +253,11 @@ class TestEditedLists:
     def test_what_is_no_parameter_is_named(self, what, a):
         opt = nbopt.SGD([Parameter(a, np.ones(3))], lr=1.0)
         opt.param_groups[0]["params"].append(what)
-        with pytest.raises(TypeError, match="SGD: parameter 1 of a group is .*use add_param_group, or wrap it"):
+        with pytest.raises(
+            TypeError, match=r"SGD: parameter 1 of a group is .*use add_param_group, or wrap it"
+        ):
             opt.step()
-        with pytest.raises(TypeError, match="SGD: parameter 1 of a group is"):
+        with pytest.raises(TypeError, match=r"SGD: parameter 1 of a group is"):
             opt.step(grads=[np.ones(3), np.ones(2)])
         opt.param_groups[0]["params"].pop()
         opt.step()
@@ -241,10 +268,10 @@ class TestEditedLists:
         opt = nbopt.SGD([p], lr=1.0)
         opt.step()
         opt.param_groups[0]["params"].append(p)
-        with pytest.raises(ValueError, match="parameter 1 is parameter 0 again"):
+        with pytest.raises(ValueError, match=r"parameter 1 is parameter 0 again"):
             opt.step()
         opt.param_groups[0]["params"][1] = Parameter(a[1:], np.ones(2))
-        with pytest.raises(ValueError, match="parameters 0 and 1 share memory"):
+        with pytest.raises(ValueError, match=r"parameters 0 and 1 share memory"):
             opt.step()
         opt.param_groups[0]["params"][1].data = np.zeros(2)
         opt.step()

@@ -23,7 +23,7 @@ def test_numpy_sees_the_same_memory():
     assert not np.shares_memory(np.array(p), p.data)
     assert np.asarray(p, np.float32).dtype == np.float32
     assert np.dot(p, p) == 5 and np.sum(p) == 3
-    with pytest.raises(ValueError, match="copy"):
+    with pytest.raises(ValueError, match=r"copy"):
         np.asarray(p, np.float32, copy=False)
 
 
@@ -36,12 +36,12 @@ def test_a_subclass_of_ndarray_becomes_a_plain_view_of_the_same_memory(tmp_path)
 
 
 def test_a_masked_array_is_not_stripped_of_its_mask():
-    with pytest.raises(TypeError, match="MaskedArray"):
+    with pytest.raises(TypeError, match=r"MaskedArray"):
         nbopt.SGD([Parameter(np.ma.array([1.0, 2.0], mask=[0, 1]))])
 
 
 def test_a_parameter_in_a_parameter_is_refused():
-    with pytest.raises(TypeError, match="is a Parameter already"):
+    with pytest.raises(TypeError, match=r"is a Parameter already"):
         Parameter(Parameter(np.zeros(2)))
 
 

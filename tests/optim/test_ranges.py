@@ -19,7 +19,9 @@ BORDERS = [
 ]
 
 
-@pytest.mark.parametrize("allowed, inside, outside", BORDERS, ids=lambda x: str(x) if isinstance(x, Range) else "")
+@pytest.mark.parametrize(
+    "allowed, inside, outside", BORDERS, ids=lambda x: str(x) if isinstance(x, Range) else ""
+)
 def test_borders(allowed, inside, outside):
     for value in inside:
         allowed.check("Adam", "lr", value)
@@ -30,16 +32,24 @@ def test_borders(allowed, inside, outside):
         assert str(caught.value) == f"Adam: lr={value!r} must lie in {allowed}"
 
 
-@pytest.mark.parametrize("value", [True, None, "0.1", [0.1], (0.1,), 1j, np.zeros(2), np.bool_(True), object, {}])
+@pytest.mark.parametrize(
+    "value", [True, None, "0.1", [0.1], (0.1,), 1j, np.zeros(2), np.bool_(True), object, {}]
+)
 def test_what_is_no_number_is_a_type_error(value):
     with pytest.raises(TypeError, match=r"^SGD: lr=.* must be a number in \[0, inf\)$"):
         ranges.NON_NEGATIVE.check("SGD", "lr", value)
 
 
 NUMBERS = [
-    0.5, np.float32(0.5), np.float64(0.5), fractions.Fraction(1, 2), np.array(0.5), np.array([0.5]),
-    np.array([[0.5]], np.float32), np.float16(0.5),
-]  # fmt: skip
+    0.5,
+    np.float32(0.5),
+    np.float64(0.5),
+    fractions.Fraction(1, 2),
+    np.array(0.5),
+    np.array([0.5]),
+    np.array([[0.5]], np.float32),
+    np.float16(0.5),
+]
 
 
 @pytest.mark.parametrize("value", NUMBERS, ids=repr)
@@ -67,10 +77,23 @@ def test_pairs_in_order_pass(value):
 
 @pytest.mark.parametrize(
     "value",
-    [0.9, (0.9,), (0.9, 0.9, 0.9), None, "ab", (0.9, "x"), {0.9, 0.99}, {0.9: 1, 0.99: 1}, (0.9, None), (True, 0.9),
-     (b for b in (0.9, 0.99)), np.zeros((2, 2)), np.array(0.9)],
+    [
+        0.9,
+        (0.9,),
+        (0.9, 0.9, 0.9),
+        None,
+        "ab",
+        (0.9, "x"),
+        {0.9, 0.99},
+        {0.9: 1, 0.99: 1},
+        (0.9, None),
+        (True, 0.9),
+        (b for b in (0.9, 0.99)),
+        np.zeros((2, 2)),
+        np.array(0.9),
+    ],
     ids=lambda v: type(v).__name__,
-)  # fmt: skip
+)
 def test_what_is_no_ordered_pair_is_a_type_error(value):
     with pytest.raises(TypeError, match=r"(?s)^Adam: betas=.* must be a pair of numbers in \[0, 1\)$"):
         ranges.DECAYS.check("Adam", "betas", value)

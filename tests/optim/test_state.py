@@ -111,7 +111,9 @@ def test_what_is_no_dict_is_kept_as_it_is(flag):
     assert state["note"] == [1, 2]
 
 
-@pytest.mark.parametrize("how", [copy.copy, copy.deepcopy, lambda d: pickle.loads(pickle.dumps(d)), State.copy])
+@pytest.mark.parametrize(
+    "how", [copy.copy, copy.deepcopy, lambda d: pickle.loads(pickle.dumps(d)), State.copy]
+)
 def test_copies_are_plain_dicts(how, flag):
     state = State(flag)
     state["p"] = {"m": np.zeros(2)}

@@ -137,11 +137,17 @@ class TestNames:
         other = self.make(["ccc", "a", "bb"], steps=0)
         other.load_state_dict(saved)
         kept = {p.name: other.state[p]["momentum_buffer"] for p in other.param_groups[0]["params"]}
-        assert {n: (len(v), chr(int(v[0]))) for n, v in kept.items()} == {"a": (1, "a"), "bb": (2, "b"), "ccc": (3, "c")}
+        assert {n: (len(v), chr(int(v[0]))) for n, v in kept.items()} == {
+            "a": (1, "a"),
+            "bb": (2, "b"),
+            "ccc": (3, "c"),
+        }
         assert other.param_groups[0]["param_names"] == ["ccc", "a", "bb"]
 
     def test_other_names_are_refused(self):
-        with pytest.raises(ValueError, match=r"SGD: group 0 names other parameters than the state_dict: \['b', 'c'\]"):
+        with pytest.raises(
+            ValueError, match=r"SGD: group 0 names other parameters than the state_dict: \['b', 'c'\]"
+        ):
             self.make(["a", "b"]).load_state_dict(self.make(["a", "c"]).state_dict())
 
     @pytest.mark.parametrize("named", ["saved", "own"])
@@ -179,25 +185,46 @@ BROKEN = {
     "groups of no list": (lambda s: edited(s, 3, "param_groups"), "must be a list of dicts"),
     "state of no dict": (lambda s: edited(s, [1], "state"), "must be a list of dicts and 'state' a dict"),
     "group of no dict": (lambda s: edited(s, 3, "param_groups", 0), "group 0 .* is not a dict with a list"),
-    "group without params": (lambda s: without(s, "param_groups", 0, "params"), "group 0 .* is not a dict with a list"),
+    "group without params": (
+        lambda s: without(s, "param_groups", 0, "params"),
+        "group 0 .* is not a dict with a list",
+    ),
     "another class": (lambda s: edited(s, "AdamW", "nbopt", "class"), "belongs to AdamW"),
     "another version": (lambda s: edited(s, 99, "nbopt", "version"), "has version 99; this nbopt reads 1"),
     "marker of no dict": (lambda s: edited(s, 3, "nbopt"), "'nbopt' is int"),
-    "more groups": (lambda s: edited(s, s["param_groups"] * 2, "param_groups"), "has 2 parameter groups, the optimizer 1"),
-    "fewer parameters": (lambda s: edited(s, [0], "param_groups", 0, "params"), "has 1 parameters, the optimizer's 2"),
-    "parameter twice": (lambda s: edited(s, [0, 0], "param_groups", 0, "params"), "lists a parameter a second time"),
-    "missing option": (lambda s: without(s, "param_groups", 0, "betas"), "has no 'betas'; it belongs to another class"),
+    "more groups": (
+        lambda s: edited(s, s["param_groups"] * 2, "param_groups"),
+        "has 2 parameter groups, the optimizer 1",
+    ),
+    "fewer parameters": (
+        lambda s: edited(s, [0], "param_groups", 0, "params"),
+        "has 1 parameters, the optimizer's 2",
+    ),
+    "parameter twice": (
+        lambda s: edited(s, [0, 0], "param_groups", 0, "params"),
+        "lists a parameter a second time",
+    ),
+    "missing option": (
+        lambda s: without(s, "param_groups", 0, "betas"),
+        "has no 'betas'; it belongs to another class",
+    ),
     "option out of range": (lambda s: edited(s, -1, "param_groups", 0, "lr"), "lr=-1 must lie"),
     "state nobody owns": (lambda s: edited(s, {}, "state", 7), "has state for 7, which no group contains"),
     "state of one of no dict": (lambda s: edited(s, 3, "state", 1), "the state of parameter 1 is int"),
     "missing array": (lambda s: without(s, "state", 1, "exp_avg"), "parameter 1 has the state .*expected"),
     "missing step": (lambda s: without(s, "state", 0, "step"), "parameter 0 has the state .*expected"),
-    "another shape": (lambda s: edited(s, np.zeros(5), "state", 0, "exp_avg"), r"exp_avg has shape \(5,\), the parameter \(3,\)"),
-    "transposed": (lambda s: edited(s, np.zeros((1, 3)), "state", 0, "exp_avg_sq"), r"exp_avg_sq has shape \(1, 3\)"),
+    "another shape": (
+        lambda s: edited(s, np.zeros(5), "state", 0, "exp_avg"),
+        r"exp_avg has shape \(5,\), the parameter \(3,\)",
+    ),
+    "transposed": (
+        lambda s: edited(s, np.zeros((1, 3)), "state", 0, "exp_avg_sq"),
+        r"exp_avg_sq has shape \(1, 3\)",
+    ),
     "negative step": (lambda s: edited(s, -1, "state", 0, "step"), "step=-1 must be a count"),
     "step of many": (lambda s: edited(s, np.zeros(2), "state", 0, "step"), "step=.* must be a count"),
     "step of nan": (lambda s: edited(s, np.nan, "state", 0, "step"), "step=nan must be a count"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("what", BROKEN)
@@ -280,7 +307,9 @@ class TestUsersOwnKeys:
         del saved["nbopt"]
         adam().load_state_dict(copy.deepcopy(saved))
         saved["state"][0]["mu_product"] = 0.9
-        with pytest.raises(ValueError, match=r"state of parameter 0 has \['mu_product'\], which belongs to another"):
+        with pytest.raises(
+            ValueError, match=r"state of parameter 0 has \['mu_product'\], which belongs to another"
+        ):
             adam().load_state_dict(saved)
 
 
@@ -310,7 +339,7 @@ def test_a_subclass_may_check_and_change_what_is_loaded():
     opt.load_state_dict(saved)
     assert opt.state[p]["m"].tolist() == [1, 1] and opt.param_groups[0]["mended"] is True
     del saved["state"][0]["m"]
-    with pytest.raises(ValueError, match="Half: parameter 0 has no m"):
+    with pytest.raises(ValueError, match=r"Half: parameter 0 has no m"):
         opt.load_state_dict(saved)
 
 
