@@ -182,6 +182,7 @@ def _steps(name: str, steps: Any, n: int) -> np.ndarray:
     values = np.asarray(steps, np.float64)
     if values.ndim > 1 or values.size not in (1, n) or not np.isfinite(values).all():
         raise ValueError(
-            f"finite differences: {name}={steps!r} must be a finite number or one for each of the {n} variables"
+            f"finite differences: {name}={steps!r} must be a finite number, "
+            f"or one for each of the {n} variables"
         )
     return np.ascontiguousarray(np.broadcast_to(values.reshape(-1), (n,)))

@@ -120,12 +120,12 @@ class _Layout:
         """Pack values of these types; arrays are not copied, so the caller keeps them alive."""
         words = np.empty(self.size >> 3, np.int64)
         if self.simple:
-            self.pack(words, 0, *args)
+            self.pack(words.data, 0, *args)
         else:
             flat: list[Any] = []
             for a in args:
                 _flatten(a, flat)
-            self.pack(words, 0, *flat)
+            self.pack(words.data, 0, *flat)
         return words
 
     def load(self) -> Any:

@@ -171,7 +171,7 @@ if numba_config.DISABLE_JIT:  # an intrinsic has no Python body
 @compiled
 def dot(a, b):
     """Return the sum of a*b in float64."""
-    total = _lanes_dot(a, b)
+    total = _lanes_dot(a, b) if a.size >= LANES else 0.0
     for k in range(a.size - a.size % LANES, a.size):
         total += np.float64(a[k]) * np.float64(b[k])
     return total
@@ -181,7 +181,7 @@ def dot(a, b):
 def axpy_dot(alpha, x, y, z):
     """Add alpha*x to y in place, and return the sum of y*z, in one pass over memory."""
     factor = x.dtype.type(alpha)
-    total = _lanes_axpy_dot(factor, x, y, z)
+    total = _lanes_axpy_dot(factor, x, y, z) if y.size >= LANES else 0.0
     for k in range(y.size - y.size % LANES, y.size):
         y[k] += factor * x[k]
         total += np.float64(y[k]) * np.float64(z[k])
@@ -191,7 +191,7 @@ def axpy_dot(alpha, x, y, z):
 @compiled
 def sum_abs(a):
     """Return the sum of |a| in float64."""
-    total = _lanes_sum_abs(a)
+    total = _lanes_sum_abs(a) if a.size >= LANES else 0.0
     for k in range(a.size - a.size % LANES, a.size):
         total += abs(np.float64(a[k]))
     return total
@@ -200,7 +200,7 @@ def sum_abs(a):
 @compiled
 def max_abs(a):
     """Return the largest |a|, 0 for no elements, NaN if there is one."""
-    total = _lanes_max_abs(a)
+    total = _lanes_max_abs(a) if a.size >= LANES else 0.0
     for k in range(a.size - a.size % LANES, a.size):
         total = np.maximum(total, abs(np.float64(a[k])))
     return total

@@ -22,8 +22,10 @@ the one that it has. Scalars are float64. Sums are kept in float64 in fixed lane
 
 from __future__ import annotations
 
+import numpy as np
+
 from nbopt.kernels.compile import compiled
-from nbopt.kernels.reductions import axpy_dot, dot
+from nbopt.kernels.reductions import LANES, axpy_dot, dot
 
 COUNT, NEXT = 0, 1
 
@@ -59,7 +61,7 @@ def _commit(S, Y, rho, ring, threshold):
     if not ys > threshold:
         return 0.0
     rho[slot] = 1.0 / ys
-    ring[NEXT] = (slot + 1) % S.shape[0]
+    ring[NEXT] = slot + 1 if slot + 1 < S.shape[0] else 0
     ring[COUNT] = min(ring[COUNT] + 1, S.shape[0] - 1)
     return ys / dot(Y[slot], Y[slot])
 
@@ -67,7 +69,8 @@ def _commit(S, Y, rho, ring, threshold):
 @compiled
 def row_of(ring, age, rows):
     """Return the row of the pair of a given age: 0 is the newest."""
-    return (ring[NEXT] - 1 - age + 2 * rows) % rows
+    row = ring[NEXT] - 1 - age
+    return row + rows if row < 0 else row  # a division here costs more than a short dot product
 
 
 @compiled
@@ -76,6 +79,9 @@ def direction(S, Y, rho, alpha, ring, gamma, g, d):
 
     Each pass over memory takes one pair's part and the product that the next pair needs.
     """
+    if d.size < LANES:
+        _short_direction(S, Y, rho, alpha, ring, gamma, g, d)
+        return
     m, count = S.shape[0], ring[COUNT]
     newest, oldest = row_of(ring, 0, m), row_of(ring, count - 1, m)
     for k in range(d.size):
@@ -94,3 +100,29 @@ def direction(S, Y, rho, alpha, ring, gamma, g, d):
         i = row_of(ring, age, m)
         after = Y[row_of(ring, age - 1, m)] if age > 0 else d
         product = axpy_dot(alpha[i] - rho[i] * product, S[i], d, after)
+
+
+@compiled
+def _short_direction(S, Y, rho, alpha, ring, gamma, g, d):
+    """Do as `direction` does for a few elements, where calling a sum costs more than the sum."""
+    m, count, n, to = S.shape[0], ring[COUNT], d.size, d.dtype.type
+    for k in range(n):
+        d[k] = -g[k]
+    for age in range(count):
+        i, product = row_of(ring, age, m), 0.0
+        for k in range(n):
+            product += np.float64(S[i, k]) * np.float64(d[k])
+        alpha[i] = rho[i] * product
+        a = to(-alpha[i])
+        for k in range(n):
+            d[k] += a * Y[i, k]
+    scale = to(gamma)
+    for k in range(n):
+        d[k] *= scale
+    for age in range(count - 1, -1, -1):
+        i, product = row_of(ring, age, m), 0.0
+        for k in range(n):
+            product += np.float64(Y[i, k]) * np.float64(d[k])
+        b = to(alpha[i] - rho[i] * product)
+        for k in range(n):
+            d[k] += b * S[i, k]

@@ -42,7 +42,9 @@ def burst(advance, task, limit, work, counts, entry, words):
 
 
 @compiled
-def burst_differences(advance, task, limit, work, counts, entry, words, central, scratch, steps, rule, automatic):
+def burst_differences(
+    advance, task, limit, work, counts, entry, words, central, scratch, steps, rule, automatic
+):
     """Run with an entry that gives the value, and forward or central differences of it."""
     data, f, n = words.ctypes.data, 0.0, counts[0]
     x, g = vector(work, 0, n), vector(work, n, n)
@@ -63,7 +65,8 @@ def burst_differences(advance, task, limit, work, counts, entry, words, central,
 
 @compiled
 def burst_complex(
-    advance, task, limit, work, counts, entry, words, complex_entry, scratch, complex_scratch, steps, rule, automatic
+    advance, task, limit, work, counts, entry, words,
+    complex_entry, scratch, complex_scratch, steps, rule, automatic,
 ):  # fmt: skip
     """Run with an entry that gives the value, and complex steps of one that takes complex x."""
     data, f, n = words.ctypes.data, 0.0, counts[0]

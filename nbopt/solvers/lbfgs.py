@@ -34,9 +34,10 @@ from nbopt.linesearch.two_loop import direction, row_of, update_step
 from nbopt.solvers.bursts import EVALUATE, NEW_ITERATE, STOP
 from nbopt.solvers.options import Options
 
-# Entries of `counts`. ROWS: room for pairs; COST: calls of the function per evaluation; RING: the two
-# numbers of `two_loop`.
-(N, ROWS, PHASE, NIT, NFEV, NJEV, COST, MAXITER, MAXFUN, MAXLS, PAUSE, REASON, STEEP, CONVERGED, RING) = range(15)
+# Entries of `counts`. ROWS: room for pairs; COST: calls of the function per evaluation; STEEP: a value in
+# this search differed from the iterate's by more than rounding; RING: the two numbers of `two_loop`.
+N, ROWS, PHASE, NIT, NFEV, NJEV, COST, MAXITER, MAXFUN, MAXLS, PAUSE, REASON = range(12)
+STEEP, CONVERGED, RING = 12, 13, 14
 
 # The parts of `work`: x, g, the rows of `vectors`, the pairs S and Y (ROWS rows each), and `numbers`:
 # those named here, the state of the search, and rho and alpha of `two_loop`.
@@ -80,14 +81,14 @@ class Workspace:
 
     def __init__(self, x: np.ndarray, options: Options, cost: int = 1, pause: bool = False) -> None:
         n, rows = x.size, options.maxcor + 1
-        maxcor, ftol, gtol, maxfun, maxiter, maxls, *_ = options
+        _, ftol, gtol, maxfun, maxiter, maxls, *_ = options
         numbers = (6 + 2 * rows) * n
         self.work = work = np.empty(numbers + _RHO + 2 * rows)
         self.x, self.g = work[:n], work[n : 2 * n]
         self.x[...] = work[2 * n : 3 * n] = x
-        _FIRST_NUMBERS.pack_into(work, 8 * numbers, math.nan, ftol, gtol, 0.0)
+        _FIRST_NUMBERS.pack_into(work.data, 8 * numbers, math.nan, ftol, gtol, 0.0)
         self.counts = counts = np.zeros(RING + 2, np.int64)
-        _FIRST_COUNTS.pack_into(counts, 0, n, rows, _NEW, 0, 0, 0, cost, maxiter, maxfun, maxls, pause)
+        _FIRST_COUNTS.pack_into(counts.data, 0, n, rows, _NEW, 0, 0, 0, cost, maxiter, maxfun, maxls, pause)
 
     @property
     def f(self) -> float:

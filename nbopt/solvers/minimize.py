@@ -162,7 +162,7 @@ def _refuse(method: str, hess: Any, hessp: Any, bounds: Any, constraints: Any) -
     """Refuse or warn about what no method here uses."""
     if bounds is not None:
         raise ValueError("minimize: bounds are not supported yet; they come with a later version")
-    if np.size(constraints) if isinstance(constraints, tuple | list | dict) else constraints is not None:
+    if len(constraints) if isinstance(constraints, tuple | list | dict) else constraints is not None:
         raise ValueError(
             f"minimize: method={method!r} has no constraints; "
             'scipy.optimize.minimize has, with method="SLSQP" or "trust-constr"'
@@ -186,10 +186,9 @@ def _start(x0: Any) -> np.ndarray:
         x = x.reshape(1)
     if not x.size:
         raise ValueError("minimize: x0 is empty; it must have at least one element")
-    if not math.isfinite(x.dot(x)):  # cheap, and right but for huge numbers
-        bad = np.flatnonzero(~np.isfinite(x))
-        if bad.size:
-            raise ValueError(f"minimize: x0[{bad[0]}]={x[bad[0]]} must be finite")
+    if not (all(map(math.isfinite, x.tolist())) if x.size < 16 else np.isfinite(x).all()):  # the faster way
+        bad = np.flatnonzero(~np.isfinite(x))[0]
+        raise ValueError(f"minimize: x0[{bad}]={x[bad]} must be finite")
     return x
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from typing import Any
 
@@ -37,10 +38,14 @@ def as_value(f: Any) -> float:
     """Return what the function gave as a float, or say what is wrong with it."""
     if isinstance(f, np.ndarray):
         if f.size != 1:
-            raise ValueError(f"minimize: fun returned an array of shape {f.shape}; it must return a real number")
+            raise ValueError(
+                f"minimize: fun returned an array of shape {f.shape}; it must return a real number"
+            )
         f = f.item()
     real = isinstance(f, float | int | np.floating | np.integer | np.bool_)
-    if not real and (isinstance(f, str | bytes | complex | np.complexfloating) or not hasattr(f, "__float__")):
+    if not real and (
+        isinstance(f, str | bytes | complex | np.complexfloating) or not hasattr(f, "__float__")
+    ):
         what = "None" if f is None else f"{type(f).__name__} {f!r}"
         raise TypeError(f"minimize: fun returned {what}; it must return a real number")
     return float(f)
@@ -49,18 +54,18 @@ def as_value(f: Any) -> float:
 def store_gradient(grad: Any, g: np.ndarray, owner: str) -> None:
     """Write what the function gave to g, or say what is wrong with it."""
     if grad is None:
-        raise TypeError(f"minimize: {owner} gave None for the gradient; it must be an array of shape {g.shape}")
+        raise TypeError(
+            f"minimize: {owner} gave None for the gradient; it must be an array of shape {g.shape}"
+        )
     values = np.asarray(grad)
+    if values.dtype == object and None not in values.reshape(-1).tolist():  # NumPy reads None as NaN
+        with contextlib.suppress(TypeError, ValueError):
+            values = values.astype(np.float64)
     if values.dtype.kind not in "fiub":
-        try:
-            values = np.asarray(grad, np.float64) if values.dtype.kind == "O" else None
-        except (TypeError, ValueError):
-            values = None
-        if values is None:
-            raise TypeError(f"minimize: {owner} gave {grad!r} for the gradient; it must be an array of floats")
+        raise TypeError(f"minimize: {owner} gave {grad!r} for the gradient; it must be an array of floats")
     if values.shape != g.shape and not (values.size == 1 == g.size):
         raise ValueError(
-            f"minimize: {owner} gave a gradient of shape {values.shape}; x has shape {g.shape}, and so must it"
+            f"minimize: {owner} gave a gradient of shape {values.shape}; it must be that of x, {g.shape}"
         )
     g[...] = values.reshape(-1)
 
@@ -115,14 +120,14 @@ def _differences(fun: Callable, ways: Differences, args: tuple[Any, ...]) -> Pyt
 def _compiled_differences(fun: Any, ways: Differences, args: tuple[Any, ...], n: int) -> Bursts:
     """Return the bursts of a compiled function and its finite differences."""
     entry = entry_for(fun, args, VALUE)
-    rest = (np.empty(n), ways.steps, ways.rule, ways.automatic)
+    rest: tuple[Any, ...] = (np.empty(n), ways.steps, ways.rule, ways.automatic)
     if ways.method != "cs":
         source = entry.address, entry.words(args), ways.method == "3-point", *rest
         return Bursts(burst_differences, source, (entry, args))
     other = entry_for(fun, args, COMPLEX)
     scratch = np.empty(n, np.complex128)
-    source = entry.address, entry.words(args), other.address, rest[0], scratch, *rest[1:]
-    return Bursts(burst_complex, source, (entry, other, args))
+    all_of_it = entry.address, entry.words(args), other.address, rest[0], scratch, *rest[1:]
+    return Bursts(burst_complex, all_of_it, (entry, other, args))
 
 
 def _compiled(fun: Any, jac: Any, ways: Differences | None, args: tuple[Any, ...], n: int) -> Bursts:

@@ -72,7 +72,7 @@ def read_options(options: Any, tol: Any) -> Options:
     """
     if not options and tol is None:
         return DEFAULTS
-    values = {} if tol is None else dict.fromkeys(("ftol", "gtol"), _tolerance("tol", tol))
+    values: dict[str, Any] = {} if tol is None else dict.fromkeys(("ftol", "gtol"), _tolerance("tol", tol))
     unknown = []
     for name, value in dict(options or {}).items():
         if name not in Options._fields:
@@ -84,5 +84,7 @@ def read_options(options: Any, tol: Any) -> Options:
         elif value is not None:
             values[name] = value
     if unknown:
-        warnings.warn(f"Unknown solver options: {', '.join(map(str, unknown))}", OptimizeWarning, stacklevel=4)
+        warnings.warn(
+            f"Unknown solver options: {', '.join(map(str, unknown))}", OptimizeWarning, stacklevel=3
+        )
     return Options(**values)

@@ -29,20 +29,21 @@ class LazyResult(OptimizeResult):
     """
 
     def __getitem__(self, name: str) -> Any:
-        value = dict.__getitem__(self, name)
+        value: Any = dict.__getitem__(self, name)
         if type(value) is Lazy:
             value = self[name] = value.make()
         return value
 
     def _settled(self) -> LazyResult:
         """Compute all lazy fields."""
-        for name in dict.keys(self):
+        name: str
+        for name in list(dict.keys(self)):
             self[name]
         return self
 
     def get(self, name: str, default: Any = None) -> Any:
         """Return a field, or the default if there is none."""
-        return self[name] if name in self else default
+        return self[name] if name in self else default  # noqa: SIM401 (that would be this method)
 
     def pop(self, name: str, *default: Any) -> Any:
         """Remove a field and return it."""

@@ -3,10 +3,11 @@
 import numpy as np
 import pytest
 import scipy.optimize
-from nbopt.autodiff.finite_differences import COMPILED, METHODS, Differences
-from nbopt.kernels.native import COMPLEX, VALUE, entry_for
 from numba import njit
 from scipy.optimize._numdiff import approx_derivative
+
+from nbopt.autodiff.finite_differences import COMPILED, METHODS, Differences
+from nbopt.kernels.native import COMPLEX, VALUE, entry_for
 
 POINTS = [
     np.array([1.0, -2.0, 0.5]),
@@ -33,8 +34,6 @@ def careless(x):
     f = x[0] * x[1] + x[2] ** 2
     x[:] = -1.0
     return f
-
-
 
 
 def compiled_gradient(fun, ways, x):

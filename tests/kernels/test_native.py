@@ -4,13 +4,14 @@ import gc
 import weakref
 from collections import namedtuple
 
-import nbopt.kernels.native as native
 import numpy as np
 import pytest
-from nbopt.kernels.compile import compiled
-from nbopt.kernels.native import COMPLEX, GRADIENT, PAIR, VALUE, NotNative, call_entry, call_value, entry_for
 from numba import njit
 from numba.core.errors import TypingError
+
+import nbopt.kernels.native as native
+from nbopt.kernels.compile import compiled
+from nbopt.kernels.native import COMPLEX, GRADIENT, PAIR, VALUE, NotNative, call_entry, call_value, entry_for
 
 
 @compiled

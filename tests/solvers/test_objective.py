@@ -2,10 +2,11 @@
 
 import numpy as np
 import pytest
+from numba import njit
+
 from nbopt.autodiff.finite_differences import Differences
 from nbopt.solvers.bursts import Bursts
 from nbopt.solvers.objective import PythonCalls, as_value, objective, store_gradient
-from numba import njit
 
 
 @njit
@@ -104,7 +105,7 @@ def test_gradients(grad):
         (["a", "b"], TypeError, "array of floats"),
         ([1j, 2.0], TypeError, "array of floats"),
         ([None, 1.0], TypeError, "array of floats"),
-        ([1.0], ValueError, r"gradient of shape \(1,\); x has shape \(2,\)"),
+        ([1.0], ValueError, r"gradient of shape \(1,\); it must be that of x, \(2,\)"),
         ([[1.0, 2.0]], ValueError, r"shape \(1, 2\)"),
         (3.0, ValueError, r"shape \(\)"),
     ],

@@ -4,9 +4,10 @@ import inspect
 
 import numpy as np
 import pytest
-from nbopt.solvers.options import DEFAULTS, Options, read_options
 from scipy.optimize import OptimizeWarning
 from scipy.optimize._lbfgsb_py import _minimize_lbfgsb
+
+from nbopt.solvers.options import DEFAULTS, Options, read_options
 
 
 def test_the_defaults_are_those_of_l_bfgs_b():

@@ -5,8 +5,9 @@ import json
 import pickle
 
 import pytest
-from nbopt.solvers.result import Lazy, LazyResult
 from scipy.optimize import OptimizeResult
+
+from nbopt.solvers.result import Lazy, LazyResult
 
 
 def make():
