@@ -78,6 +78,11 @@ class Workspace:
     """The arrays of one run from ``x``."""
 
     __slots__ = ("counts", "g", "work", "x")
+    messages = MESSAGES
+
+    def resume(self) -> bool:
+        """Tell whether a NEW_ITERATE is one; this engine has no other reason to pause."""
+        return True
 
     def __init__(self, x: np.ndarray, options: Options, cost: int = 1, pause: bool = False) -> None:
         n, rows = x.size, options.maxcor + 1

@@ -15,11 +15,25 @@ from scipy.optimize import LbfgsInvHessProduct, OptimizeResult
 from nbopt.autodiff.finite_differences import METHODS as DIFFERENCES
 from nbopt.autodiff.finite_differences import Differences
 from nbopt.kernels.native import advance_address
-from nbopt.solvers import lbfgs
+from nbopt.optim.adadelta import Adadelta
+from nbopt.optim.adagrad import Adagrad
+from nbopt.optim.adam import Adam
+from nbopt.optim.adamax import Adamax
+from nbopt.optim.adamw import AdamW
+from nbopt.optim.asgd import ASGD
+from nbopt.optim.nadam import NAdam
+from nbopt.optim.radam import RAdam
+from nbopt.optim.rmsprop import RMSprop
+from nbopt.optim.rprop import Rprop
+from nbopt.optim.sgd import SGD
+from nbopt.solvers import first_order, lbfgs
 from nbopt.solvers.bursts import EVALUATE, STOP
 from nbopt.solvers.objective import objective
-from nbopt.solvers.options import Options, read_options
+from nbopt.solvers.options import Options, read_first_order, read_options
 from nbopt.solvers.result import Lazy, LazyResult
+from nbopt.solvers.vector_adafactor import VectorAdafactor
+
+OPTIMIZERS = (SGD, Adam, AdamW, Adamax, NAdam, RAdam, RMSprop, Adagrad, Adadelta, ASGD, Rprop)
 
 _CALLBACK = 99, "`callback` raised `StopIteration`."
 _INTERRUPT = 98, "Stopped by Ctrl-C (KeyboardInterrupt)."
@@ -39,8 +53,36 @@ def _lbfgs() -> Engine:
     return Engine(lbfgs.Workspace, lbfgs.advance, advance_address(lbfgs.advance))
 
 
+@functools.cache
+def _first_order() -> Engine:
+    """Return the engine of the methods that are torch's optimizers."""
+    return Engine(first_order.Workspace, first_order.advance, advance_address(first_order.advance))
+
+
+class Method(NamedTuple):
+    """What a name stands for: an engine, and how its options are read."""
+
+    engine: Callable[[], Engine]
+    read: Callable[[Any, Any], Any]
+
+
+def _by(kind: type) -> Method:
+    """Return the method that steps as an optimizer does."""
+    return Method(_first_order, functools.partial(read_first_order, kind))
+
+
+_LBFGS = Method(_lbfgs, read_options)
+
 # Every name of a method, in lower case.
-_METHODS: dict[str, Callable[[], Engine]] = dict.fromkeys(("lbfgs", "l-bfgs", "l-bfgs-b", "lbfgsb"), _lbfgs)
+_METHODS: dict[str, Method] = {
+    **dict.fromkeys(("lbfgs", "l-bfgs", "l-bfgs-b", "lbfgsb"), _LBFGS),
+    **{kind.__name__.lower(): _by(kind) for kind in OPTIMIZERS},
+    "adafactor": _by(VectorAdafactor),
+}
+_MATRIX_ONLY = {
+    "muon": "works on matrices, and x is a vector: use the object nbopt.Muon",
+    "sparseadam": "needs sparse gradients: use the object nbopt.SparseAdam",
+}
 
 
 def minimize(
@@ -74,7 +116,8 @@ def minimize(
         compiled function they may be arrays, numbers, None, compiled functions, and tuples of these;
         with others (lists, say) each evaluation goes through Python.
     method : str, optional
-        "lbfgs", the default; "L-BFGS-B" and the like are other names of it; case does not matter.
+        "lbfgs", the default; "L-BFGS-B" and the like are other names of it; or an optimizer: "adam",
+        "sgd", "rprop" and so on, with its own options. Case does not matter.
     jac : True, callable, {"auto", "2-point", "3-point", "cs"}, optional
         True: `fun` returns the gradient too. A callable: ``jac(x, *args) -> ndarray of shape (n,)``.
         Else finite differences: None and "auto" take forward differences with the absolute step
@@ -99,6 +142,12 @@ def minimize(
         finite_diff_rel_step : float or array_like, optional. Relative step of the other differences.
         disp : bool, default False. Print a summary.
         return_all : bool, default False. Keep all iterates in ``allvecs``.
+
+        Optimizers have gtol, ftol (default 0: off), maxiter (default 10000), maxfun, disp and return_all
+        too, the options of their constructors (lr, betas, eps, ...), and
+        schedule : from a scheduler's ``schedule(...)``, as ``CosineAnnealingLR.schedule(T_max=1000)``.
+        clip_grad_norm, clip_grad_value : float > 0. Clip the gradient's norm, or its elements.
+        They return the best point evaluated, not the last.
 
     Returns
     -------
@@ -134,7 +183,8 @@ def minimize(
     >>> res.success, res.x.round(4)
     (True, array([1., 1.]))
     """
-    engine = (_lbfgs if method is None else _engine(method))()
+    chosen = _LBFGS if method is None else _method(method)
+    engine = chosen.engine()
     if not callable(fun):
         raise TypeError(f"minimize: fun={fun!r} must be callable")
     if bounds is not None or constraints != () or hess is not None or hessp is not None:
@@ -143,15 +193,17 @@ def minimize(
         raise TypeError(f"minimize: callback={callback!r} must be callable")
     if type(args) is not tuple and not isinstance(args, tuple):
         args = (args,)
-    read = read_options(options, tol)
+    read = chosen.read(options, tol)
     x = _start(x0)
     jac, ways = _derivatives(jac, read, x.size)
     calls = objective(fun, jac, ways, args, x.size)
     return _solve(engine, calls, x, read, ways, None if callback is None else _wrapped(callback))
 
 
-def _engine(method: Any) -> Callable[[], Engine]:
+def _method(method: Any) -> Method:
     """Look up a method by its name."""
+    if isinstance(method, str) and method.lower() in _MATRIX_ONLY:
+        raise ValueError(f"minimize: method={method!r} {_MATRIX_ONLY[method.lower()]}")
     found = _METHODS.get(method.lower()) if isinstance(method, str) else None
     if found is None:
         raise ValueError(f"minimize: method={method!r} must be one of {', '.join(sorted(_METHODS))}")
@@ -217,7 +269,7 @@ def _wrapped(callback: Callable[..., Any]) -> Callable[[np.ndarray, float], Any]
 
 
 def _solve(
-    engine: Engine, calls: Any, x: np.ndarray, options: Options, ways: Differences | None, callback: Any
+    engine: Engine, calls: Any, x: np.ndarray, options: Any, ways: Differences | None, callback: Any
 ) -> LazyResult:
     """Run an engine to its end, or until the callback or Ctrl-C stops it."""
     every = [x.copy()] if options.return_all else None
@@ -229,6 +281,8 @@ def _solve(
             task = calls.run(engine, task, w.work, w.counts)
             if task == STOP:
                 break
+            if not w.resume():
+                continue
             if every is not None:
                 every.append(w.x.copy())
             if callback is not None:
@@ -243,11 +297,11 @@ def _solve(
 
 
 def _result(
-    w: Any, stopped: tuple[int, str] | None, ways: Differences | None, options: Options, every: list | None
+    w: Any, stopped: tuple[int, str] | None, ways: Differences | None, options: Any, every: list | None
 ) -> LazyResult:
     """Wrap up a run."""
     counts = w.counts.tolist()
-    status, message = stopped or lbfgs.MESSAGES[counts[lbfgs.REASON]]
+    status, message = stopped or w.messages[counts[lbfgs.REASON]]
     x, g = w.x, w.g
     if stopped is not None:  # in the middle of a search, perhaps
         x, g = w.iterate()
@@ -262,8 +316,9 @@ def _result(
         success=status == 0,
         message=message,
         jac_method="user" if ways is None else ways.method,
-        hess_inv=Lazy(lambda: LbfgsInvHessProduct(*w.correction_pairs())),
     )
+    if hasattr(w, "correction_pairs"):
+        result["hess_inv"] = Lazy(lambda: LbfgsInvHessProduct(*w.correction_pairs()))
     if every is not None:
         result["allvecs"] = every
     if options.disp:

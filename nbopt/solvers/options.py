@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import functools
+import inspect
 import math
 import warnings
 from typing import Any, NamedTuple
 
+import numpy as np
 from scipy.optimize import OptimizeWarning
 
 
@@ -83,8 +85,80 @@ def read_options(options: Any, tol: Any) -> Options:
             values[name] = _tolerance(name, value)
         elif value is not None:
             values[name] = value
-    if unknown:
-        warnings.warn(
-            f"Unknown solver options: {', '.join(map(str, unknown))}", OptimizeWarning, stacklevel=3
-        )
+    _mention(unknown)
     return Options(**values)
+
+
+def _mention(unknown: list[Any]) -> None:
+    """Warn of options that the method does not know, as scipy does."""
+    if unknown:
+        text = f"Unknown solver options: {', '.join(map(str, unknown))}"
+        warnings.warn(text, OptimizeWarning, stacklevel=4)
+
+
+class FirstOrderOptions(NamedTuple):
+    """Options of the methods that are torch's optimizers; `optimizer` holds those of its own."""
+
+    optimizer: Any
+    schedule: Any = None
+    clip_grad_norm: float = math.inf
+    clip_grad_value: float = math.inf
+    ftol: float = 0.0
+    gtol: float = 1e-5
+    maxfun: int = _ENDLESS
+    maxiter: int = 10_000
+    finite_diff_rel_step: Any = None
+    disp: bool = False
+    return_all: bool = False
+    eps: float = 1e-8  # the step of differences; an optimizer's own eps is in `optimizer`
+
+
+# Arguments of torch's constructors that are no options here: there is one parameter, and it is minimized.
+_NOT_OPTIONS = {"params", "maximize", "foreach", "fused", "capturable", "differentiable"}
+
+
+def read_first_order(kind: Any, options: Any, tol: Any) -> FirstOrderOptions:
+    """Return the options of a call by an optimizer; those of its constructor go there.
+
+    Parameters
+    ----------
+    kind : type
+        The optimizer's class; ``kind.options_of``, if there is one, has the constructor to go by.
+    options : mapping or None
+        As the user gave it.
+    tol : float or None
+        Sets `gtol` where `options` does not.
+    """
+    own = set(inspect.signature(getattr(kind, "options_of", kind)).parameters) - _NOT_OPTIONS
+    values: dict[str, Any] = {} if tol is None else {"gtol": _tolerance("tol", tol)}
+    hyper, unknown = {}, []
+    for name, value in dict(options or {}).items():
+        if name in own:
+            hyper[name] = value
+        elif name not in FirstOrderOptions._fields or name in ("optimizer", "eps"):
+            unknown.append(name)
+        elif value is not None:
+            values[name] = _first_order_value(name, value)
+    _mention(unknown)
+    return FirstOrderOptions(kind([np.zeros(1)], **hyper), **values)
+
+
+def _first_order_value(name: str, value: Any) -> Any:
+    """Check one option that all optimizers have here."""
+    if name in _LEAST:
+        return _count(name, value.item() if hasattr(value, "item") else value)
+    if name in ("ftol", "gtol"):
+        return _tolerance(name, value)
+    if name in ("clip_grad_norm", "clip_grad_value"):
+        number = _tolerance(name, value) if value != math.inf else math.inf
+        if number == 0.0:
+            raise ValueError(f"minimize: {name}={value!r} must lie in (0, inf]")
+        return number
+    if name == "schedule":
+        if not hasattr(value, "bind") or isinstance(value, type):
+            raise TypeError(f"minimize: schedule={value!r} must be made as StepLR.schedule(...)")
+        if value.kind.__name__ == "ReduceLROnPlateau":
+            raise ValueError(
+                "minimize: a schedule by ReduceLROnPlateau needs a metric; use a loop of objects"
+            )
+    return value
