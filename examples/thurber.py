@@ -27,7 +27,7 @@ START = np.array([1000, 1000, 400, 40, 0.7, 0.3, 0.03])
 CERTIFIED = np.array([
     1288.1396800, 1491.0792535, 583.23836877, 75.416644291, 0.96629502864, 0.39797285797, 0.049727297349])
 MISFIT, DEVIATION = 5642.7082397, 13.714600784  # certified too: sum of squares, standard deviation
-SMALL = 0.02  # about as small a gradient as rounding allows; at the start it is 5e7
+SMALL = 0.1  # about as small a gradient as rounding allows; at the start it is 5e7
 # fmt: on
 
 

@@ -4,14 +4,18 @@ from nbopt import lr_scheduler, swa_utils
 from nbopt.kernels.launcher import get_num_threads, set_num_threads
 from nbopt.linesearch.wolfe_search import wolfe_search
 from nbopt.optim.adadelta import Adadelta
+from nbopt.optim.adafactor import Adafactor
 from nbopt.optim.adagrad import Adagrad
 from nbopt.optim.adam import Adam
 from nbopt.optim.adamax import Adamax
 from nbopt.optim.adamw import AdamW
 from nbopt.optim.asgd import ASGD
+from nbopt.optim.checkpoint import load, save
+from nbopt.optim.clip_grad import clip_grad_norm_, clip_grad_value_, get_total_norm
 from nbopt.optim.elementwise import ElementwiseOptimizer
 from nbopt.optim.hooks import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
 from nbopt.optim.lbfgs import LBFGS
+from nbopt.optim.muon import Muon
 from nbopt.optim.nadam import NAdam
 from nbopt.optim.optimizer import Optimizer
 from nbopt.optim.parameter import Parameter
@@ -28,11 +32,13 @@ __all__ = [
     "LBFGS",
     "SGD",
     "Adadelta",
+    "Adafactor",
     "Adagrad",
     "Adam",
     "AdamW",
     "Adamax",
     "ElementwiseOptimizer",
+    "Muon",
     "NAdam",
     "Optimizer",
     "Parameter",
@@ -40,11 +46,16 @@ __all__ = [
     "RMSprop",
     "Rprop",
     "SparseAdam",
+    "clip_grad_norm_",
+    "clip_grad_value_",
     "get_num_threads",
+    "get_total_norm",
+    "load",
     "lr_scheduler",
     "minimize",
     "register_optimizer_step_post_hook",
     "register_optimizer_step_pre_hook",
+    "save",
     "set_num_threads",
     "swa_utils",
     "wolfe_search",

@@ -13,7 +13,7 @@ if not (ROOT / "validation").is_dir():
     pytest.skip("validation/ is part of the source tree, not of the package", allow_module_level=True)
 sys.path.insert(0, str(ROOT))
 
-from validation import budgets, peers, problems, rosenbrock, serve, timing  # noqa: E402
+from validation import budgets, peers, problems, quiet, rosenbrock, serve, timing  # noqa: E402
 
 
 def test_time_block_counts_calls_and_prepares_before_each():
@@ -58,9 +58,8 @@ def test_problem_gradient_agrees_with_central_differences(name):
     assert f == problem.fun(x)
     step = 1e-6 * np.maximum(1, np.abs(x))
     moves = np.diag(step)
-    differences = [
-        (problem.fun(x + d) - problem.fun(x - d)) / (2 * s) for d, s in zip(moves, step, strict=True)
-    ]
+    changes = np.array([problem.fun(x + move) - problem.fun(x - move) for move in moves])
+    differences = changes / (2 * step)
     np.testing.assert_allclose(g, differences, rtol=1e-4, atol=1e-7 * max(abs(f), np.abs(g).max()))
 
 
@@ -116,6 +115,18 @@ def test_contest_in_a_process_of_its_own(monkeypatch):
     finally:
         group.close()
     assert len(timings["move"].rounds) == 2 and timings["move"].seconds > 0
+
+
+def test_waiting_for_a_quiet_machine_ends():
+    assert 0.0 <= quiet.busy(0.01) <= 1.0
+    quiet.wait_until_quiet(0.0)
+
+
+def test_unsteady_tries_are_repeated_and_the_steadiest_counts():
+    group = peers.Peers(patience=1e-9)
+    seconds = iter([1.0, 9.0, 1.0, 1.2])
+    timings = group._quiet_turns({"a": lambda: next(seconds)}, 2)
+    assert timings["a"].rounds == [1.0, 1.2]
 
 
 def test_report_shows_budgets_losses_and_what_is_missing(tmp_path):

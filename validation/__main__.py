@@ -23,9 +23,13 @@ def main() -> None:
         "--out", type=Path, default=Path(__file__).parent / "report", help="folder to write to"
     )
     parser.add_argument("--only", nargs="+", choices=SECTIONS, help="run these sections only")
+    parser.add_argument(
+        "--patient", type=float, default=0.0, metavar="SECONDS",
+        help="on a shared machine: wait so long for a quiet moment before each case, repeat unsteady ones",
+    )  # fmt: skip
     given = parser.parse_args()
     given.out.mkdir(parents=True, exist_ok=True)
-    peers, start, load = Peers(), time.perf_counter(), environment.load()
+    peers, start, load = Peers(patience=given.patient), time.perf_counter(), environment.load()
     sections = []
     try:
         machine = environment.describe(peers)
@@ -38,12 +42,13 @@ def main() -> None:
         peers.close()
     minutes = (time.perf_counter() - start) / 60
     command = "python -m validation" + (" --quick" if given.quick else "")
+    command += f" --patient {given.patient:g}" if given.patient else ""
     head = [
         "# nbopt, measured",
         f"`{command}` on {datetime.date.today()}, {minutes:.1f} minutes. Times are medians of blocks that "
         "all peers ran in turn, each in a process of its own; ratios are taken round by round and their "
-        "median is given. The load of the machine by others was "
-        f"{load} at the start: single times move with it, ratios less.",
+        f"median is given. How quiet the machine was: a load of {load} before the start; {peers.noise()}. "
+        "On a busy machine parallel launches wait for a core, for milliseconds: measure on an idle one.",
         "\n".join(machine),
     ]
     print(report.write(given.out, head, sections))

@@ -60,6 +60,7 @@ def at_least(key: str, what: str, limit: float, unit: str, **more: str) -> Budge
 
 
 _FUSED = "against torch fused"
+_COMPILES = "nearly all of it is Numba compiling L-BFGS and its line search, some thirty functions"
 BUDGETS = (
     at_most("adam_10_kept", "`Adam.step()`, one float64 array of 10, same gradient object", 4, "µs"),
     at_most("adam_10_new", "the same, a new gradient object each step", 8, "µs"),
@@ -87,5 +88,5 @@ BUDGETS = (
     at_most("adam_cached", "first Adam step in a new process, disk cache filled", 0.5, "s"),
     at_most("minimize_cached", "first `minimize` of a new @njit fun, disk cache filled", 0.5, "s"),
     at_most("adam_cold", "first Adam step, empty cache", 3, "s"),
-    at_most("minimize_cold", "first `minimize`, empty cache", 6, "s"),
+    at_most("minimize_cold", "first `minimize`, empty cache", 6, "s", cause=_COMPILES),
 )

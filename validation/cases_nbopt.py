@@ -38,6 +38,14 @@ def step(
     return Case(opt.step, new_gradients if fresh else None)
 
 
+def forced_step(way: str, **given: Any) -> Case:
+    """Return a step that takes the quickest serial way at any size, or the parallel way at any size."""
+    everything = 1 << 60
+    launcher.QUICK_BYTES = everything if way == "serial" else 0
+    launcher.PARALLEL_BYTES = everything if way == "serial" else 0
+    return step(**given)
+
+
 @numba.njit(parallel=True, nogil=True, cache=True)
 def _move_one(p, g):
     for i in numba.prange(p.size):
@@ -84,13 +92,13 @@ def solve(kind: str, n: int, maxiter: int | None = None) -> Case:
     """Return a whole call of minimize()."""
     fun, x0 = rosenbrock.FUNCTIONS[kind], rosenbrock.start(n)
     options = {} if maxiter is None else {"maxiter": maxiter}
-    return Case(lambda: nbopt.minimize(fun, x0, jac=True, options=options))
+    return Case(lambda: nbopt.minimize(fun, x0, jac=True, options=options), clock=rosenbrock.clock(n))
 
 
 def evaluate(kind: str, n: int) -> Case:
     """Return one call of the objective from Python."""
     fun, x0 = rosenbrock.FUNCTIONS[kind], rosenbrock.start(n)
-    return Case(lambda: fun(x0))
+    return Case(lambda: fun(x0), clock=rosenbrock.clock(n))
 
 
 def counts(kind: str, n: int, maxiter: int | None = None) -> dict[str, Any]:
@@ -99,8 +107,8 @@ def counts(kind: str, n: int, maxiter: int | None = None) -> dict[str, Any]:
     return {"nit": int(result.nit), "nfev": int(result.nfev), "fun": float(result.fun)}
 
 
-def problem(name: str) -> dict[str, Any]:
-    """Solve a problem of validation/problems.py with default options."""
+def problem(name: str, ftol: float | None = None) -> dict[str, Any]:
+    """Solve a problem of validation/problems.py with default options, or another ``ftol``."""
     chosen = PROBLEMS[name]
-    result = nbopt.minimize(chosen.fun_and_grad, chosen.start, jac=True)
+    result = nbopt.minimize(chosen.fun_and_grad, chosen.start, jac=True, options={"ftol": ftol})
     return {"nfev": int(result.nfev), "fun": float(result.fun)}

@@ -15,7 +15,9 @@ def solve(kind: str, n: int, maxiter: int | None = None) -> Case:
     """Return a whole call of scipy's L-BFGS-B."""
     fun, x0 = rosenbrock.FUNCTIONS[kind], rosenbrock.start(n)
     options = {} if maxiter is None else {"maxiter": maxiter}
-    return Case(lambda: minimize(fun, x0, jac=True, method="L-BFGS-B", options=options))
+    return Case(
+        lambda: minimize(fun, x0, jac=True, method="L-BFGS-B", options=options), clock=rosenbrock.clock(n)
+    )
 
 
 def counts(kind: str, n: int, maxiter: int | None = None) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from validation.peers import Entry, Peers, installed
 from validation.problems import PROBLEMS
 from validation.report import Section, table
 
-OURS, RIVAL = "nbopt lbfgs", "scipy L-BFGS-B"
+OURS, RIVAL, STRICT = "nbopt lbfgs", "scipy L-BFGS-B", "nbopt, ftol=1e-15"
 
 
 def run(peers: Peers, quick: bool, folder: Path) -> Section:
@@ -36,12 +36,16 @@ def run(peers: Peers, quick: bool, folder: Path) -> Section:
     section.blocks.append(save(_figure(found), folder, "evaluations", "evaluations, ours over scipy's"))
     if both:
         section.worst("evaluations", {"": totals[OURS] / totals[RIVAL]})
-    rivals = [solved[s] for s in solvers if s != OURS]
-    section.worst("solved", {"": solved[OURS] - max(rivals)})
+    rivals = [solved[s] for s in solvers if s not in (OURS, STRICT)]
+    why = (
+        f"scipy's default `ftol`, which is ours too, ends both L-BFGS early on slow stretches; with "
+        f"`ftol=1e-15` ours solves {solved[STRICT]} of {len(found)}"
+    )
+    section.worst("solved", {"": solved[OURS] - max(rivals)}, why={"": why})
     if not installed("torch"):
         section.missing.append("torch's LBFGS on these problems: torch is not installed.")
     for name, r in found.items():
-        others = [s for s in solvers if r[s]["solved"] and s != OURS]
+        others = [s for s in solvers if r[s]["solved"] and s not in (OURS, STRICT)]
         if others and not r[OURS]["solved"]:
             section.losses.append(f"{name}: solved by {', '.join(others)}, not by ours.")
     return section
@@ -52,6 +56,7 @@ def _solve(peers: Peers, name: str) -> dict[str, dict[str, Any]]:
     entries = {OURS: Entry.of("validation.cases_nbopt:problem", name=name)}
     for method in ("L-BFGS-B", "BFGS"):
         entries[f"scipy {method}"] = Entry.of("validation.cases_scipy:problem", name=name, method=method)
+    entries[STRICT] = Entry.of("validation.cases_nbopt:problem", name=name, ftol=1e-15)
     if installed("torch"):
         one = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
         entries["torch LBFGS"] = Entry.of("validation.cases_torch:problem", one, name=name)
@@ -66,25 +71,21 @@ def _cell(result: dict[str, Any]) -> str:
 
 
 def _figure(found: dict[str, dict[str, Any]]) -> Any:
-    """Draw our evaluations over L-BFGS-B's for each problem that both solve, best first."""
-    shares = {n: r[OURS]["nfev"] / r[RIVAL]["nfev"] for n, r in found.items()
-              if r[OURS]["solved"] and r[RIVAL]["solved"]}  # fmt: skip
-    names = sorted(shares, key=lambda n: -shares[n])
-    figure, ax = plt.subplots(figsize=(6.4, 0.6 + 0.22 * len(names)))
-    for k, name in enumerate(names):
-        better = shares[name] <= 1
-        ax.plot([1, shares[name]], [k, k], color="#d1d5db", lw=2, zorder=1)
-        ax.plot(shares[name], k, "o", color=COLOURS["nbopt" if better else "torch default"], zorder=2)
-    ax.axvline(1, color=COLOURS["limit"], lw=1)
+    """Draw the evaluations of every solver on the problems that it solves, the easy ones on top."""
+    names = sorted(found, key=lambda n: -found[n][OURS]["nfev"])
+    marks = {OURS: ("o", "nbopt"), RIVAL: ("D", "scipy"), "scipy BFGS": ("x", "torch default"),
+             "torch LBFGS": ("s", "torch foreach")}  # fmt: skip
+    figure, ax = plt.subplots(figsize=(7.4, 0.9 + 0.21 * len(names)))
+    for solver, (mark, colour) in reversed(marks.items()):
+        points = [(found[name][solver]["nfev"], k) for k, name in enumerate(names)
+                  if solver in found[name] and found[name][solver]["solved"]]  # fmt: skip
+        if points:
+            size = 8 if solver == OURS else 6
+            ax.plot(*zip(*points, strict=True), mark, ms=size, color=COLOURS[colour], label=solver, alpha=0.9)
     ax.set_yticks(range(len(names)), names, fontsize=8)
     ax.set_xscale("log")
-    ticks = [
-        t
-        for t in (0.25, 0.5, 0.75, 1, 1.5, 2, 4)
-        if min(shares.values()) / 1.3 < t < max(shares.values()) * 1.3
-    ]
-    ax.set_xticks(ticks, [f"{t:g}" for t in ticks])
+    ax.set_xticks([10, 20, 50, 100, 200], ["10", "20", "50", "100", "200"])
     ax.set_xticks([], minor=True)
-    ax.set_xlabel("our evaluations over those of scipy's L-BFGS-B (left: we need fewer)")
-    ax.grid(axis="y", visible=False)
+    ax.set_xlabel("evaluations to converge; no mark where it was not solved")
+    ax.legend(loc="upper center", ncols=4, bbox_to_anchor=(0.4, 1.08), fontsize=8)
     return figure

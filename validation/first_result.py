@@ -13,6 +13,7 @@ from typing import Any
 
 from validation.figures import COLOURS, plt, save
 from validation.peers import BLAS_PINNED, Peers
+from validation.quiet import wait_until_quiet
 from validation.report import Section, span, table
 from validation.timing import Timing
 
@@ -48,16 +49,22 @@ class Runs:
     """Scripts run in new processes, with a cache folder that starts empty."""
 
     folder: Path
+    patience: float
     number: int = field(default=0)
 
     def script(self, text: str, cache: Path) -> float:
         """Run a script from a file of its own and return the seconds that it prints."""
         path = self.folder / "script.py"
         path.write_text(text)
-        environment = {**os.environ, **BLAS_PINNED, "NUMBA_CACHE_DIR": str(cache),
-                       "PYTHONPYCACHEPREFIX": str(self.folder / "bytecode"),
-                       "PYTHONPATH": f"{os.getcwd()}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"}  # fmt: skip
+        environment = {
+            **os.environ,
+            **BLAS_PINNED,
+            "NUMBA_CACHE_DIR": str(cache),
+            "PYTHONPYCACHEPREFIX": str(self.folder / "bytecode"),
+            "PYTHONPATH": f"{os.getcwd()}{os.pathsep}{os.environ.get('PYTHONPATH', '')}",
+        }
         environment.pop("PYTHONDONTWRITEBYTECODE", None)  # an installed package has its byte code on disk
+        wait_until_quiet(self.patience)
         done = subprocess.run(
             [sys.executable, path], env=environment, capture_output=True, text=True, check=False
         )
@@ -79,7 +86,7 @@ def run(peers: Peers, quick: bool, folder: Path) -> Section:
     """Time what a user waits for, several times each, in turn."""
     section = Section("First result")
     with tempfile.TemporaryDirectory(prefix="nbopt-validation-") as name:
-        found = _measure(Runs(Path(name)), *((3, 1) if quick else (9, 3)))
+        found = _measure(Runs(Path(name), peers.patience), *((2, 1) if quick else (9, 3)))
     section.blocks.append(
         "Seconds in a new process. Imports are whole; everything else counts from after the imports. Cold: "
         "an empty `NUMBA_CACHE_DIR`. Cached: filled by an earlier process. The function given to `minimize` "

@@ -12,13 +12,8 @@ from validation.step_cost import OPTIMIZERS
 from validation.timing import Timing, ratio
 
 ELEMENTS = 20_000_000
-WRITTEN = {
-    "SGD": 1,
-    "SGD, momentum": 2,
-    "Adam": 3,
-    "AdamW": 3,
-    "Adagrad": 2,
-}  # arrays that a step reads and writes
+# How many arrays a step reads and writes, besides the gradient that it reads.
+WRITTEN = {"SGD": 1, "SGD, momentum": 2, "Adam": 3, "AdamW": 3, "Adagrad": 2}
 
 
 def run(peers: Peers, quick: bool, folder: Path) -> Section:

@@ -26,7 +26,8 @@ def run(peers: Peers, quick: bool, folder: Path) -> Section:
         "Rosenbrock's chain of n variables from (-1.2, 1, ...), value and gradient in one function "
         "(`jac=True`), default options, the same function for both libraries: compiled (`@njit`); a lean "
         "Python function (it only calls the compiled one); one of NumPy calls (`rosen`, `rosen_der`). "
-        "BLAS is pinned to one thread. An iteration is the time of the whole call less that of a call with "
+        "BLAS is pinned to one thread. Times are CPU times up to n = 1000, wall times above. "
+        "An iteration is the time of the whole call less that of a call with "
         "`maxiter=1`, over the iterations between; our own time per evaluation is that of the call less what "
         "the function takes alone."
     )

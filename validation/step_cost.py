@@ -22,7 +22,7 @@ OPTIMIZERS: dict[str, tuple[str, dict[str, Any]]] = {
 }
 PATHS = ("default", "foreach", "fused")
 SIZES = (1, 10, 100, 1_000, 10_000, 100_000, 1_000_000, 20_000_000)
-QUICK_SIZES = (1, 10, 10_000, 100_000, 1_000_000)
+QUICK_SIZES = (10, 10_000, 100_000, 1_000_000)
 SHAPES = ((1, 10), (1000, 10), (1000, 1000))  # arrays, elements of each
 
 
@@ -102,8 +102,8 @@ def measure(peers: Peers, s: Situation, quick: bool) -> dict[str, Timing]:
             )
             for n in sorted({1, cores()})
         }  # fmt: skip
-        seen = {n: peers.contest({path: e}, 1, seconds)[path].seconds for n, e in trials.items()}
-        entries[path] = trials[min(seen, key=lambda n: seen[n])]
+        seen = peers.contest(trials, 2, seconds / 2)
+        entries[path] = trials[min(seen, key=lambda n: min(seen[n].rounds))]
     return peers.contest(entries, rounds, seconds)
 
 
@@ -121,11 +121,9 @@ def _hold_against_budgets(section: Section, found: dict[Situation, dict[str, Tim
     section.worst("adam_1000_new", {_label(s): r for s, r in many.items() if s.fresh}, why=why)
     one = {s: r for s, r in fused.items() if s.arrays == 1 and not s.fresh}
     for size in (10_000, 100_000, 1_000_000, 20_000_000):
-        chosen = {s.label: r for s, r in one.items() if (s.size, s.dtype) == (size, "float32")}
-        section.worst(f"float32_{size}", chosen)
-    section.worst(
-        "float64", {f"{s.label}, {count(s.size)}": r for s, r in one.items() if s.dtype == "float64"}
-    )
+        chosen = {_label(s): r for s, r in one.items() if (s.size, s.dtype) == (size, "float32")}
+        section.worst(f"float32_{size}", chosen, why=why)
+    section.worst("float64", {_label(s): r for s, r in one.items() if s.dtype == "float64"}, why=why)
 
 
 def _comparison(timings: dict[str, Timing]) -> str:

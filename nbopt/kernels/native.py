@@ -16,7 +16,6 @@ import numpy as np
 from numba import types
 from numba.core.errors import NumbaError
 from numba.extending import intrinsic
-from numba.np.arrayobj import populate_array
 
 from nbopt.kernels.address import call_native
 from nbopt.kernels.compile import FLAGS, address_of, is_compiled
@@ -175,6 +174,8 @@ def _read(context: Any, builder: Any, data: Any, t: Any, place: Any) -> Any:
 
     if not isinstance(t, types.Array):
         return context.unpack_value(builder, t, at(0, t))
+    from numba.np.arrayobj import populate_array  # 60 ms at import, and the first compile loads it anyway
+
     words = [builder.load(at(8 * k, types.intp)) for k in range(1 + 2 * t.ndim)]
     array = context.make_array(t)(context, builder)
     populate_array(
