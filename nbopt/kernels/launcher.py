@@ -13,6 +13,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable
+from time import perf_counter
 from typing import Any
 
 import numba
@@ -38,9 +39,9 @@ O_LIST, O_P, O_G, O_NDARRAY, O_OWNER, O_NONE = range(7, 13)
 LAUNCHED, CHANGED, GRADIENT, COUNTS = 0, 1, 2, 3
 
 # Below this many bytes read and written a step runs on one thread (measured: validation/crossing).
-PARALLEL_BYTES = int(os.environ.get("NBOPT_PARALLEL_BYTES", 1 << 20))
+PARALLEL_BYTES = int(os.environ.get("NBOPT_PARALLEL_BYTES", 1 << 21))
 # Below this many bytes it also keeps the GIL, so that nobody can free a gradient under it.
-QUICK_BYTES = 1 << 20
+QUICK_BYTES = 1 << 21
 # Multiplier of the digest of a layout: so large that no two shapes and strides that fit into memory meet.
 MIX = 0x1E3779B97F4A7C15
 LINE = 64  # elements: pieces of a parallel launch start at whole cache lines
@@ -306,10 +307,39 @@ def on_all_threads(function: Callable, *args: Any) -> None:
         function(*args)
 
 
+class _Busy:
+    """Keeps launches on one thread for a while after one that had to wait for its cores.
+
+    Where another process holds a core, a parallel launch waits 8 to 30 ms for it: hundreds of times
+    the step itself. Which road is taken changes no bit of the result.
+    """
+
+    def __init__(self) -> None:
+        self.left = self.rest = 0
+
+    def allows(self, nbytes: int) -> bool:
+        """Tell whether to try all threads now; where the memory is large, waiting pays all the same."""
+        if self.left and nbytes < 1 << 26:
+            self.left -= 1
+            return False
+        return True
+
+    def note(self, seconds: float, nbytes: int) -> None:
+        """Learn from a parallel launch: two milliseconds more than slow memory would take is a wait."""
+        waited = seconds > 2e-3 + nbytes / 1e9
+        self.left = self.rest = min(2 * self.rest or 8, 256) if waited else 0
+
+
+_busy = _Busy()
+
+
 def launch(loop: int, table: np.ndarray, like: np.ndarray, h: np.ndarray, total: int, nbytes: int) -> None:
     """Run a loop over all active rows without the GIL, in parallel where that is measured to pay."""
-    pieces = get_num_threads() if nbytes >= PARALLEL_BYTES else 1
+    pieces = get_num_threads() if nbytes >= PARALLEL_BYTES and _busy.allows(nbytes) else 1
     if pieces == 1:
         serial(loop, table, like, h)
-    else:
-        on_all_threads(parallel, loop, table, like, h, total, np.zeros((pieces, 2), np.int64))
+        return
+    first, began = _state["lock"], perf_counter()
+    on_all_threads(parallel, loop, table, like, h, total, np.zeros((pieces, 2), np.int64))
+    if not first:  # the first one also compiles
+        _busy.note(perf_counter() - began, nbytes)

@@ -223,6 +223,17 @@ class Table:
                 nbytes = -1  # on one thread, row by row: what a thread reads no other may be writing
             at.launch(at.loop_address(loop, self.dtype), rows, self.like, self.h, total, nbytes)
 
+    def step(self, loop: Callable, params: list, count: int, ceiling: int) -> int:
+        """Launch without the GIL if only gradients changed; return LAUNCHED, or what stands in the way."""
+        self.held = [p.grad for p in self.params]
+        where, held = id(params), id(self.held)
+        answer = at.refresh(where, held, self.offsets, self.rows, self.counts, count, self.like.itemsize)
+        if answer == LAUNCHED:
+            self.launch(loop)
+            at.advance(self.rows, self.counts, ceiling)
+        self.held = []
+        return answer
+
     def _crossed(self, rows: np.ndarray) -> bool:
         """Tell whether a gradient lies in the memory of another row's parameter."""
         rows = rows[(rows[:, at.ACTIVE] != 0) & (rows[:, at.SIZE] > 0)]

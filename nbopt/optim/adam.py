@@ -23,7 +23,7 @@ def adam(p, g, state, h):
         gi = sign * g[i] + decay * pi
         mi = m[i] + a1 * (gi - m[i])
         vi = b2 * v[i] + a2 * gi * gi
-        p[i] = keep * pi - step * mi / (math.sqrt(vi) / root + eps)
+        p[i] = keep * pi - step * mi / (math.sqrt(vi) * root + eps)
         m[i], v[i] = mi, vi
 
 
@@ -40,7 +40,7 @@ def amsgrad(p, g, state, h):
         mi = m[i] + a1 * (gi - m[i])
         vi = b2 * v[i] + a2 * gi * gi
         ti = np.maximum(top[i], vi)
-        p[i] = keep * pi - step * mi / (math.sqrt(ti) / root + eps)
+        p[i] = keep * pi - step * mi / (math.sqrt(ti) * root + eps)
         m[i], v[i], top[i] = mi, vi, ti
 
 
@@ -133,5 +133,5 @@ class Adam(ElementwiseOptimizer):
         if group["decoupled_weight_decay"]:
             keep, decay = 1.0 - lr * decay, 0.0
         sign = -1.0 if group["maximize"] else 1.0
-        root = math.sqrt(1.0 - b2**t)
+        root = 1.0 / math.sqrt(1.0 - b2**t)  # to multiply by: a division costs as much as the root
         return sign, keep, decay, b2, 1.0 - b1, 1.0 - b2, lr / (1.0 - b1**t), root, group["eps"]

@@ -157,9 +157,9 @@ class GroupPlan:
         return fresh
 
     def quick(self) -> bool:
-        """Step a small group in one compiled call; False, with nothing changed, if that cannot be."""
+        """Step a group that is one plain table; False, with nothing changed, if that cannot be."""
         table, group = self.small, self.group
-        if table is None or table.nbytes > launcher.QUICK_BYTES or table.count is None or table.count < 0:
+        if table is None or table.count is None or table.count < 0:
             return False
         if group["params"] is not self.params or len(self.params) != self.length:
             return False
@@ -172,10 +172,13 @@ class GroupPlan:
         if not self.loop_at:
             self.loop_at = launcher.loop_address(self.loop, table.dtype)
         table.set_numbers(self.optimizer.numbers(group, count + 1, *scalars))
-        answer = launcher.quick(
-            self.loop_at, id(self.params), table.offsets, table.rows, table.counts, count,
-            self.ceiling, table.like, table.h,
-        )  # fmt: skip
+        if table.nbytes > launcher.QUICK_BYTES:
+            answer = table.step(self.loop, self.params, count, self.ceiling)
+        else:
+            answer = launcher.quick(
+                self.loop_at, id(self.params), table.offsets, table.rows, table.counts, count,
+                self.ceiling, table.like, table.h,
+            )  # fmt: skip
         if answer != LAUNCHED:
             return False
         if scalars:

@@ -156,11 +156,24 @@ def test_a_launch_is_parallel_from_the_crossing_on_if_there_are_threads(threads,
     monkeypatch.setattr(at, "get_num_threads", lambda: threads)
     monkeypatch.setattr(numba, "threading_layer", lambda: "omp")
     monkeypatch.setitem(at._state, "lock", True)
+    monkeypatch.setattr(at, "_busy", at._Busy())
     for _ in range(2):
         at.launch(0, np.zeros((1, at.COLUMNS)), np.empty(0), H, 1, nbytes)
     many = threads > 1 and nbytes >= at.PARALLEL_BYTES
     assert calls == [("parallel", (2, 2)) if many else "serial"] * 2
     assert at._state["lock"] is not many
+
+
+def test_a_launch_that_waited_for_its_cores_is_followed_by_some_on_one_thread():
+    busy, small = at._Busy(), 1 << 22
+    for rest in (8, 16, 32, 64, 128, 256, 256):
+        busy.note(0.01, small)
+        assert [busy.allows(small) for _ in range(rest)] == [False] * rest
+        assert busy.allows(small)
+    busy.note(0.01, small)
+    assert busy.allows(1 << 30) and not busy.allows(small), "a large step gains from threads all the same"
+    busy.note(0.003, small)
+    assert busy.allows(small) and busy.rest == 0
 
 
 def test_an_empty_table_is_launched_into_nothing(monkeypatch):
