@@ -9,7 +9,6 @@ units of the largest element, so that a norm is as large as the numbers it measu
 from __future__ import annotations
 
 import math
-import os
 from typing import Any
 
 import numpy as np
@@ -21,7 +20,7 @@ from nbopt.kernels.arrays import PAIRS as COMPLEX
 from nbopt.kernels.arrays import address
 from nbopt.kernels.compile import compiled
 from nbopt.kernels.headers import ALIGNED, HEADER, WRITEABLE
-from nbopt.kernels.launcher import get_num_threads, on_all_threads, part
+from nbopt.kernels.launcher import PARALLEL_BYTES, get_num_threads, on_all_threads, part
 from nbopt.kernels.reductions import dot, max_abs, sum_abs
 
 # Columns of a table, all int64. SIZE counts reals; in a row of complex numbers two make one element.
@@ -35,15 +34,15 @@ KINDS |= {pair: KINDS[real] + PAIRS for pair, real in COMPLEX.items()}
 SQUARES, SUM, COMPONENT, LARGEST, SMALLEST, POWERS = range(6)
 
 CHUNK = 1 << 15  # even, so that a complex number is never cut
-# From these many bytes on a pass runs on all threads (measured: a clip at 1 to 20 MB).
-PARALLEL_BYTES = int(os.environ.get("NBOPT_PARALLEL_BYTES", 1 << 21))
-# Below these many bytes arrays are read and summed in one call, with the GIL held.
+# Up to these many bytes arrays are read and summed in one call, with the GIL held.
 QUICK_BYTES = 1 << 20
+FEW = 64  # rows whose pairs are compared faster than NumPy sorts them
 # Sums of squares in this range have lost nothing to overflow or underflow.
 SAFE = (1e-270, math.inf)
 
 O_TYPE, O_DATA, O_ND, O_DIMS, _, O_DESCR, O_FLAGS, O_LIST, O_NDARRAY, O_KINDS = range(10)
 CONTIGUOUS = 3  # NumPy's flags for C and for Fortran order; either will do
+EVERYTHING = 1 << 62  # no memory has so many elements
 NO_HEADERS, LARGE = -1.0, -2.0  # what `quick_squares` answers if it cannot or should not do all
 
 _SINGLES, _DOUBLES = np.empty(0, np.float32), np.empty(0, np.float64)
@@ -100,6 +99,16 @@ def _squares(table, row, start, n):
     return dot(b, b)
 
 
+@compiled
+def _squares_in_order(table):
+    """Return the sum of all squares, added up chunk by chunk."""
+    total = 0.0
+    for row in range(table.shape[0]):
+        for start in range(0, table[row, SIZE], CHUNK):
+            total += _squares(table, row, start, min(CHUNK, table[row, SIZE] - start))
+    return total
+
+
 @compiled(nogil=False)
 def quick_squares(items, offsets, need, table, most):
     """Scan a list of arrays and return the sum of their squares; NO_HEADERS or LARGE if not done."""
@@ -108,62 +117,47 @@ def quick_squares(items, offsets, need, table, most):
         return NO_HEADERS
     if nbytes > most:
         return LARGE
-    total = 0.0
-    for row in range(table.shape[0]):
-        for start in range(0, table[row, SIZE], CHUNK):
-            total += _squares(table, row, start, min(CHUNK, table[row, SIZE] - start))
-    return total
+    return _squares_in_order(table)
 
 
 @compiled
-def _over_reals(op, a, p, unit, top):
-    """Return one number for the elements of a real array."""
-    if op == SUM:
-        return sum_abs(a)
-    if op == COMPONENT:
-        return max_abs(a)
-    total = 0.0 if op == POWERS else 1.0 if op == LARGEST else np.inf
-    for k in range(a.size):
-        x = abs(np.float64(a[k]))
-        if op == POWERS:
-            total += (x / unit / top) ** p
-        elif op == SMALLEST:
-            total = np.minimum(total, x)
-    return total
-
-
-@compiled
-def _over_pairs(op, a, p, unit, top):
-    """Return one number for the moduli of complex numbers, given as pairs of reals."""
-    if op == COMPONENT:
-        return max_abs(a)
+def _moduli(op, pairs, singles, doubles, p, unit, top):
+    """Return one number for the moduli |z| / unit of a piece; one of the two arrays is empty."""
     total = np.inf if op == SMALLEST else 0.0
-    for k in range(0, a.size, 2):
-        x = np.hypot(np.float64(a[k]) / unit, np.float64(a[k + 1]) / unit)
+    y = 0.0
+    for k in range(0, singles.size + doubles.size, 1 + pairs):
+        x = doubles[k] if doubles.size else np.float64(singles[k])
+        if pairs:
+            y = doubles[k + 1] if doubles.size else np.float64(singles[k + 1])
+        r = np.hypot(x / unit, y / unit)
         if op == POWERS:
-            total += (x / top) ** p
+            total += (r / top) ** p
         elif op == SMALLEST:
-            total = np.minimum(total, x)
+            total = np.minimum(total, r)
         else:
-            total = np.maximum(total, x)
+            total = np.maximum(total, r)
     return total
 
 
 @compiled
-def _over(op, pairs, a, p, unit, top):
-    """Return one number for a piece of an array."""
+def _quick_term(op, singles, doubles):
+    """Return one number for the reals of a piece, in fixed lanes; one of the two arrays is empty."""
     if op == SQUARES:
-        return dot(a, a)
-    return _over_pairs(op, a, p, unit, top) if pairs else _over_reals(op, a, p, unit, top)
+        return dot(singles, singles) + dot(doubles, doubles)
+    if op == SUM:
+        return sum_abs(singles) + sum_abs(doubles)
+    return np.maximum(max_abs(singles), max_abs(doubles))
 
 
 @compiled
 def _term(op, table, row, start, n, p, unit, top):
     """Return one number for ``n`` reals of a row."""
-    pairs = table[row, KIND] >= PAIRS
-    if table[row, KIND] & DOUBLE:
-        return _over(op, pairs, part(table[row, ADDRESS], start, n, _DOUBLES), p, unit, top)
-    return _over(op, pairs, part(table[row, ADDRESS], start, n, _SINGLES), p, unit, top)
+    double = table[row, KIND] & DOUBLE
+    singles = part(table[row, ADDRESS], start, 0 if double else n, _SINGLES)
+    doubles = part(table[row, ADDRESS], start, n if double else 0, _DOUBLES)
+    if op <= COMPONENT:
+        return _quick_term(op, singles, doubles)
+    return _moduli(op, table[row, KIND] >= PAIRS, singles, doubles, p, unit, top)
 
 
 @compiled
@@ -223,6 +217,18 @@ def _clamp_line(a, limit, unused):
 
 
 @compiled
+def _apart(table):
+    """Tell whether no two rows share memory, by looking at all pairs."""
+    for row in range(table.shape[0]):
+        low, n = table[row, ADDRESS], table[row, SIZE] * (4 + 4 * (table[row, KIND] & DOUBLE))
+        for other in range(row):
+            start, m = table[other, ADDRESS], table[other, SIZE] * (4 + 4 * (table[other, KIND] & DOUBLE))
+            if n > 0 and m > 0 and start < low + n and low < start + m:
+                return False
+    return True
+
+
+@compiled
 def _change(clamp, table, low, high, first, second):
     """Scale or clamp the elements [low, high) of all rows laid end to end."""
     at = 0
@@ -251,6 +257,14 @@ def _change_parallel(clamp, table, pieces, total, first, second):
         _change(clamp, table, total * k // pieces, total * (k + 1) // pieces, first, second)
 
 
+def _python_term(op: int, a: np.ndarray, pairs: bool, p: float, unit: float, top: float) -> float:
+    """Do what `_term` does, for a piece given as an array."""
+    singles, doubles = (a, _DOUBLES) if a.dtype == np.float32 else (_SINGLES, a)
+    if op <= COMPONENT:
+        return _quick_term(op, singles, doubles)
+    return _moduli(op, pairs, singles, doubles, p, unit, top)
+
+
 class Lines:
     """Arrays as stretches of memory: a table of addresses, and what keeps the memory alive.
 
@@ -259,14 +273,36 @@ class Lines:
     table : int64 array (arrays, COLUMNS)
     held : list
         Owners of the memory. Under NUMBA_DISABLE_JIT these are the 1-D arrays that are worked on.
+    squares : float, optional
+        The sum of squares, if it is known already: then the arrays are few and small.
     """
 
-    __slots__ = ("held", "nbytes", "table", "total")
+    __slots__ = ("held", "squares", "table")
 
-    def __init__(self, table: np.ndarray, held: list[Any]) -> None:
-        self.table, self.held = table, held
-        self.total = int(table[:, SIZE].sum())
-        self.nbytes = int((table[:, SIZE] * (4 + 4 * (table[:, KIND] & DOUBLE))).sum())
+    def __init__(self, table: np.ndarray, held: list[Any], squares: float | None = None) -> None:
+        self.table, self.held, self.squares = table, held, squares
+
+    @property
+    def total(self) -> int:
+        """Number of reals."""
+        return int(self.table[:, SIZE].sum())
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """Number of bytes of each row."""
+        return self.table[:, SIZE] * (4 + 4 * (self.table[:, KIND] & DOUBLE))
+
+    @property
+    def disjoint(self) -> bool:
+        """Tell whether no two rows share memory."""
+        if len(self.table) <= FEW and not numba_config.DISABLE_JIT:
+            return _apart(self.table)
+        return disjoint(self.table[:, ADDRESS], self.lengths)
+
+    @property
+    def nbytes(self) -> int:
+        """Number of bytes."""
+        return int(self.lengths.sum())
 
     @property
     def pairs(self) -> bool:
@@ -275,10 +311,11 @@ class Lines:
 
     def _pieces(self) -> int:
         """Return on how many threads a pass pays."""
-        return get_num_threads() if self.nbytes >= PARALLEL_BYTES else 1
+        small = self.squares is not None or self.nbytes < PARALLEL_BYTES
+        return 1 if small else get_num_threads()
 
     def reduce(self, op: int, p: float = 1.0, unit: float = 1.0, top: float = 1.0) -> float:
-        """Make one pass; return the sum, or for COMPONENT and LARGEST the maximum, for SMALLEST the minimum."""
+        """Make one pass; return the sum, the maximum for COMPONENT and LARGEST, the minimum for SMALLEST."""
         terms = self._terms(op, p, unit, top)
         if op in (COMPONENT, LARGEST):
             return float(terms.max(initial=0.0))
@@ -291,19 +328,28 @@ class Lines:
         terms = np.empty(int((-(-self.table[:, SIZE] // CHUNK)).sum()))
         pieces = self._pieces()
         if numba_config.DISABLE_JIT:
-            cut = [a[k : k + CHUNK] for a in self.held for k in range(0, a.size, CHUNK)]
-            kinds = [kind for a, kind in zip(self.held, self.table[:, KIND], strict=True) for _ in range(0, a.size, CHUNK)]
+            cut = [
+                (a[k : k + CHUNK], bool(kind >= PAIRS))
+                for a, kind in zip(self.held, self.table[:, KIND], strict=True)
+                for k in range(0, a.size, CHUNK)
+            ]
             with np.errstate(all="ignore"):
-                terms[:] = [_over(op, kind >= PAIRS, a, p, unit, top) for a, kind in zip(cut, kinds, strict=True)]
-        elif op == SQUARES and pieces == 1:
-            _squares_terms(self.table, 0, self.total, terms)
+                terms[:] = [_python_term(op, a, pairs, p, unit, top) for a, pairs in cut]
         elif op == SQUARES:
             on_all_threads(_squares_parallel, self.table, pieces, self.total, terms)
         elif pieces == 1:
-            _terms(op, self.table, 0, self.total, p, unit, top, terms)
+            _terms(op, self.table, 0, EVERYTHING, p, unit, top, terms)
         else:
             on_all_threads(_terms_parallel, op, self.table, pieces, self.total, p, unit, top, terms)
         return terms
+
+    def _squares(self) -> float:
+        """Return the sum of all squares."""
+        if self.squares is not None:
+            return self.squares
+        if numba_config.DISABLE_JIT or self._pieces() > 1:
+            return self.reduce(SQUARES)
+        return _squares_in_order(self.table)
 
     def _change(self, clamp: bool, first: float, second: float) -> None:
         """Change all elements in place."""
@@ -313,9 +359,10 @@ class Lines:
                 for a in self.held:
                     (_clamp_line if clamp else _scale_line)(a, first, second)
         elif pieces == 1:
-            _change(clamp, self.table, 0, self.total, first, second)
+            _change(clamp, self.table, 0, EVERYTHING, first, second)
         else:
             on_all_threads(_change_parallel, clamp, self.table, pieces, self.total, first, second)
+        self.squares = None
 
     def scale(self, first: float, second: float = 1.0) -> None:
         """Multiply all elements in place by ``first`` and then by ``second``."""
@@ -333,16 +380,16 @@ class Lines:
         p : float, not 0
             The norm's order, inf and -inf included.
         """
-        if not self.total:
-            return 1.0, 0.0
         if p == 2:
-            squares = self.reduce(SQUARES)
+            squares = self._squares()
             if SAFE[0] < squares < SAFE[1] or math.isnan(squares):
                 return 1.0, math.sqrt(squares)
         elif p == 1 and not self.pairs:
             sums = self.reduce(SUM)
             if sums < math.inf or math.isnan(sums):
                 return 1.0, sums
+        if not self.total:
+            return 1.0, 0.0
         return self._norm_in_units(p) if p > 0 else self._norm_of_reciprocals(p)
 
     def _norm_in_units(self, p: float) -> tuple[float, float]:
@@ -369,6 +416,18 @@ def _root(total: float, p: float) -> float:
         return float(np.power(np.float64(total), 1 / p))
 
 
+def lines_of(arrays: list[Any], writeable: bool) -> Lines | None:
+    """Return the memory of plain arrays without gaps; None if some need a closer look, from Python."""
+    if OFFSETS is None:
+        return None
+    table = np.empty((len(arrays), COLUMNS), np.int64)
+    need = ALIGNED | WRITEABLE if writeable else ALIGNED
+    answer = quick_squares(id(arrays), OFFSETS, need, table, min(QUICK_BYTES, PARALLEL_BYTES))
+    if answer == NO_HEADERS:
+        return None
+    return Lines(table, arrays, None if answer == LARGE else answer)
+
+
 def row_of(line: np.ndarray, pairs: bool) -> tuple[int, int, int]:
     """Return the table's row for a contiguous 1-D array of reals."""
     return address(line), line.size, KINDS[line.dtype] + (PAIRS if pairs else 0)
@@ -379,30 +438,9 @@ def lines_from(rows: list[tuple[int, int, int]], held: list[Any]) -> Lines:
     return Lines(np.array(rows, np.int64).reshape(-1, COLUMNS), held)
 
 
-def disjoint(table: np.ndarray) -> bool:
-    """Tell whether no two rows share memory."""
-    if len(table) < 2:
-        return True
-    start, size = table[:, ADDRESS], table[:, SIZE] * (4 + 4 * (table[:, KIND] & DOUBLE))
-    # Stretches are disjoint just if the sorted starts and the sorted ends take turns; empty ones are moved
-    # out of the way: they share nothing, wherever they point.
-    if not size.all():
-        start, size = start[size > 0], size[size > 0]
-    return not bool((np.sort(start)[1:] < np.sort(start + size)[:-1]).any())
-
-
-__all__ = [
-    "ALIGNED",
-    "LARGE",
-    "NO_HEADERS",
-    "OFFSETS",
-    "QUICK_BYTES",
-    "SAFE",
-    "WRITEABLE",
-    "Lines",
-    "disjoint",
-    "lines_from",
-    "quick_squares",
-    "row_of",
-    "scan",
-]
+def disjoint(low: np.ndarray, nbytes: np.ndarray) -> bool:
+    """Tell whether stretches of memory, given by their addresses and lengths, share nothing."""
+    if not nbytes.all():  # an empty one shares nothing, wherever it points
+        low, nbytes = low[nbytes > 0], nbytes[nbytes > 0]
+    # They are disjoint just if the sorted starts and the sorted ends take turns.
+    return not bool((np.sort(low)[1:] < np.sort(low + nbytes)[:-1]).any())
