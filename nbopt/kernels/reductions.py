@@ -171,7 +171,7 @@ if numba_config.DISABLE_JIT:  # an intrinsic has no Python body
 @compiled
 def dot(a, b):
     """Return the sum of a*b in float64."""
-    total = _lanes_dot(a, b) if a.size >= LANES else 0.0
+    total = _lanes_dot(a, b)
     for k in range(a.size - a.size % LANES, a.size):
         total += np.float64(a[k]) * np.float64(b[k])
     return total

@@ -50,7 +50,7 @@ MESSAGES = (
 )
 
 
-@compiled
+@compiled(inline=True)
 def begin(s, phi0, dphi0, step, c1, c2, min_step, max_step, max_nfev, width, resolution):
     """Fill the common part of the state; return EVALUATE, or why no search is possible."""
     for k in range(s.size):
@@ -73,7 +73,7 @@ def keep(s, phi, dphi):
     s[BEST], s[BEST_PHI], s[BEST_DPHI], s[IMPROVED] = s[STEP], phi, dphi, 1.0
 
 
-@compiled
+@compiled(inline=True)
 def resolved(s, phi, dphi):
     """Return phi, or where it cannot be told from phi0 the value that the two slopes give.
 

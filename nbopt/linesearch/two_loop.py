@@ -53,7 +53,7 @@ def update_step(S, Y, rho, ring, d, t, g, g_old, threshold):
     return _commit(S, Y, rho, ring, threshold)
 
 
-@compiled
+@compiled(inline=True)
 def _commit(S, Y, rho, ring, threshold):
     """Keep the pair in the free row if its curvature is above the threshold (NaN never is)."""
     slot = ring[NEXT]
@@ -66,7 +66,7 @@ def _commit(S, Y, rho, ring, threshold):
     return ys / dot(Y[slot], Y[slot])
 
 
-@compiled
+@compiled(inline=True)
 def row_of(ring, age, rows):
     """Return the row of the pair of a given age: 0 is the newest."""
     row = ring[NEXT] - 1 - age
@@ -102,7 +102,7 @@ def direction(S, Y, rho, alpha, ring, gamma, g, d):
         product = axpy_dot(alpha[i] - rho[i] * product, S[i], d, after)
 
 
-@compiled
+@compiled(inline=True)
 def _short_direction(S, Y, rho, alpha, ring, gamma, g, d):
     """Do as `direction` does for a few elements, where calling a sum costs more than the sum."""
     m, count, n, to = S.shape[0], ring[COUNT], d.size, d.dtype.type

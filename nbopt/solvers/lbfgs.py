@@ -144,7 +144,7 @@ def advance(f, work, counts):
     return STOP
 
 
-@compiled
+@compiled(inline=True)
 def _begin(f, g, vectors, numbers, counts):
     """Take value and gradient at the first point."""
     numbers[F] = f
@@ -157,7 +157,7 @@ def _begin(f, g, vectors, numbers, counts):
         counts[REASON] = BAD_START
 
 
-@compiled
+@compiled(inline=True)
 def _reason(f, before, numbers, counts, largest):
     """Return why to stop at an iterate, or RUNNING; ``before`` is infinite if no value compares."""
     if largest <= numbers[GTOL]:
@@ -171,7 +171,7 @@ def _reason(f, before, numbers, counts, largest):
     return RUNNING
 
 
-@compiled
+@compiled(inline=True)
 def _turn(vectors, S, Y, numbers, counts):
     """Choose a direction at the iterate and begin a search; tell whether there is one."""
     ring, rows = vector(counts, RING, 2), S.shape[0]
@@ -199,7 +199,7 @@ def _turn(vectors, S, Y, numbers, counts):
     return task == found.EVALUATE
 
 
-@compiled
+@compiled(inline=True)
 def _ask(x, vectors, step, counts):
     """Ask for an evaluation at a step along the direction."""
     for k in range(x.size):
@@ -208,7 +208,7 @@ def _ask(x, vectors, step, counts):
     return EVALUATE
 
 
-@compiled
+@compiled(inline=True)
 def _show(x, g, vectors):
     """Hand out the iterate and its gradient."""
     for k in range(x.size):
@@ -216,7 +216,7 @@ def _show(x, g, vectors):
         g[k] = vectors[G, k]
 
 
-@compiled
+@compiled(inline=True)
 def _search(f, g, vectors, numbers, counts):
     """Hand a trial point to the line search; tell whether the search has ended.
 
@@ -239,13 +239,13 @@ def _search(f, g, vectors, numbers, counts):
     return not goes_on
 
 
-@compiled
+@compiled(inline=True)
 def _rounding(numbers):
     """Return the difference of two values near the iterate's that may be rounding alone."""
     return 16.0 * _EPS * abs(numbers[F])
 
 
-@compiled
+@compiled(inline=True)
 def _no_decrease(numbers, counts):
     """Say why the search found nothing lower; forget all pairs, so that steepest descent comes next."""
     promised = -numbers[_SLOPE]
@@ -258,7 +258,7 @@ def _no_decrease(numbers, counts):
     counts[RING] = counts[RING + 1] = 0
 
 
-@compiled
+@compiled(inline=True)
 def _take(g, vectors, S, Y, numbers, counts):
     """Make the search's best point the iterate, unless it is no better; tell whether it is.
 

@@ -83,11 +83,16 @@ def test_a_function_without_a_source_file_is_compiled_without_the_disk():
 
 
 def test_the_disk_cache_can_be_left_out(monkeypatch):
+    def cache_of(**options):
+        f = compiled(inverse, **options)
+        f(2.0)  # the cache is set up at the first compilation
+        return type(f._cache).__name__
+
     monkeypatch.setenv("NBOPT_CACHE", "0")
-    assert compiled(inverse)._cache.__class__.__name__ == "NullCache"
+    assert cache_of() == "NullCache"
     monkeypatch.setenv("NBOPT_CACHE", "1")
-    assert compiled(inverse)._cache.__class__.__name__ == "_SerialCache"
-    assert compiled(inverse, cache=False)._cache.__class__.__name__ == "NullCache"
+    assert cache_of() == "_SerialCache"
+    assert cache_of(cache=False) == "NullCache"
 
 
 def test_a_serial_and_a_parallel_build_of_one_function_do_not_share_a_file():
