@@ -226,7 +226,7 @@ def test_without_a_place_for_the_cache_it_still_runs(tmp_path):
         from nbopt.kernels import launcher
         w = np.ones(3)
         nbopt.SGD([w], lr=0.5).step(grads=[w.copy()])
-        print(type(launcher.quick._cache).__name__, *w)
+        print(type(launcher.refresh._cache).__name__, *w)
     """
     nowhere = dict.fromkeys(
         ("NUMBA_CACHE_DIR", "HOME", "XDG_CACHE_HOME", "LOCALAPPDATA"), str(blocked / "inside")
