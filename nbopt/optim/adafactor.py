@@ -1,4 +1,4 @@
-"""Adafactor: steps scaled by the parameter's size and by second moments kept as rows and columns."""
+"""Adafactor: steps scaled by the parameter's size and by mean squares kept as rows and columns."""
 
 from __future__ import annotations
 
@@ -7,116 +7,172 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from nbopt.kernels.compile import compiled
-from nbopt.kernels.reductions import dot
-from nbopt.kernels.views import vector
+from nbopt.kernels.shares import run
+from nbopt.optim import adafactor_passes as passes
 from nbopt.optim.parameterwise import ParameterwiseOptimizer
 from nbopt.optim.ranges import NON_NEGATIVE, Range, as_number
 
-BLOCK = 1024  # elements of an update that are squared and summed while they are in the first cache
+DOUBLE = np.dtype(np.float64)
 
 
-@compiled
-def _sum_squares(g, n, m, rows, columns):
-    """Sum the squares of an n x m matrix along its rows and along its columns."""
-    for j in range(columns.size):
-        columns[j] = 0.0
-    for i in range(n):
-        line = vector(g, i * m, m)
-        rows[i] = dot(line, line)
-        for j in range(columns.size):
-            x = np.float64(line[j])
-            columns[j] += x * x
+class Adafactor(ParameterwiseOptimizer):
+    """Adafactor: Adam's scaling at the memory of rows and columns.
 
+    Parameters with two axes or more keep a mean square per row and per column of their last two
+    axes, others one per element.
 
-@compiled
-def _average(variance, sums, count, w):
-    """Move a running mean of squares to ``sums / count`` by the share ``w``."""
-    t = variance.dtype.type
-    share, count = t(w), np.float64(count)
-    for k in range(variance.size):
-        mean = t(sums[k] / count)
-        variance[k] += share * (mean - variance[k])
+    Parameters
+    ----------
+    params : iterable
+        Parameters, arrays, ``(name, array)`` pairs, a dict of names, or dicts of groups; real.
+    lr : float, in [0, inf]
+        Largest relative step: step t is ``min(lr, 1/sqrt(t))`` times the root mean square of the
+        parameter. Also the factor of `weight_decay`.
+    beta2_decay : float, in [-inf, 0]
+        The mean squares move by ``t ** beta2_decay`` of the way in step t.
+    eps : pair
+        ``eps[0]``, None or in [0, inf), is the least root mean square that a gradient is divided by;
+        None is the machine epsilon of the parameter's dtype. ``eps[1]``, in [0, inf), is the least
+        size that a parameter counts with.
+    d : float, in [1, inf]
+        An update whose root mean square is larger is scaled down to it.
+    weight_decay : float, in [0, inf)
+        The parameter shrinks by ``lr * weight_decay`` of itself.
+    foreach : optional
+        Accepted for torch's sake; every step is compiled.
+    maximize : bool
+        Ascend instead of descend.
 
+    Raises
+    ------
+    ValueError, TypeError
+        If an option is outside its range, here, in a group, or edited later.
+    RuntimeError
+        If a parameter is complex or, at a step, a gradient sparse.
 
-@compiled
-def _scales(rows, columns, eps1, row_scales, column_scales):
-    """Set the factors whose products are the reciprocal roots of ``rows * columns / mean(rows)``."""
-    t = rows.dtype.type
-    mean = 0.0
-    for i in range(rows.size):
-        mean += rows[i]
-    mean = np.maximum(mean / rows.size, eps1)
-    for i in range(rows.size):
-        row_scales[i] = t(math.sqrt(mean / rows[i]))
-    for j in range(columns.size):
-        column_scales[j] = t(1.0 / math.sqrt(np.float64(columns[j])))
+    Notes
+    -----
+    As in torch there is no momentum, and means stand where the paper has sums. Sums are kept in
+    float64 and added in a fixed order, so that results do not depend on the number of threads.
 
+    References
+    ----------
+    N. Shazeer, M. Stern: Adafactor: adaptive learning rates with sublinear memory cost, ICML 2018,
+    algorithms 4 and 5.
 
-@compiled
-def _fill(g, row, column_scales, top, out):
-    """Set ``out`` to the updates of a piece of one row."""
-    for j in range(out.size):
-        out[j] = g[j] * np.minimum(row * column_scales[j], top)
-
-
-@compiled
-def _size_of_updates(g, n, m, row_scales, column_scales, top, u):
-    """Sum the squares of the updates of an n x m matrix, in blocks of whole rows or pieces of one."""
-    width = min(m, BLOCK)
-    height = BLOCK // width
-    total = 0.0
-    for first in range(0, n, height):
-        last = min(n, first + height)
-        for left in range(0, m, width):
-            wide = min(width, m - left)
-            for i in range(first, last):
-                out = vector(u, (i - first) * wide, wide)
-                line, scales = vector(g, i * m + left, wide), vector(column_scales, left, wide)
-                _fill(line, row_scales[i], scales, top, out)
-            block = vector(u, 0, (last - first) * wide)
-            total += dot(block, block)
-    return total
-
-
-@compiled
-def _apply(p, g, n, m, row_scales, column_scales, top, keep, step):
-    """Shrink an n x m matrix and subtract its updates."""
-    for i in range(n):
-        x, line, row = vector(p, i * m, m), vector(g, i * m, m), row_scales[i]
-        for j in range(x.size):
-            x[j] = keep * x[j] - step * (line[j] * np.minimum(row * column_scales[j], top))
-
-
-@compiled
-def _step_sizes(p_squares, u_squares, n, rho, eps2, d):
-    """Return the factor of the update: relative to the size of p, clipped by the size of the update."""
-    size, change = math.sqrt(p_squares / n), math.sqrt(u_squares / n) / d
-    alpha = (size if size > eps2 else eps2) * rho
-    return alpha / (change if change > 1.0 else 1.0)
-
-
-@compiled
-def factored(p, g, n, m, row_var, col_var, sums, scales, u, w, rho, keep, eps1, eps2, d, sign):
-    """Shazeer and Stern 2018, algorithm 4, on matrices end to end, as torch has it.
-
-    Means stand for sums, and eps1 bounds the update instead of being added to the squares. ``sums``
-    has n + m numbers of float64, ``scales`` n + m for each matrix, ``u`` a block.
+    Examples
+    --------
+    >>> import numpy as np, nbopt
+    >>> w = np.array([[1.0, -2.0], [3.0, 4.0]])
+    >>> opt = nbopt.Adafactor([w], lr=0.1)
+    >>> for _ in range(200):
+    ...     opt.step(grads=[2 * w])
+    >>> bool(np.abs(w).max() < 0.1)
+    True
     """
-    t = p.dtype.type
-    top, total = t(1.0 / eps1), 0.0
-    rows, columns = vector(sums, 0, n), vector(sums, n, m)
-    for b in range(p.size // (n * m)):
-        part, start = vector(g, b * n * m, n * m), b * (n + m)
-        row, col = vector(row_var, b * n, n), vector(col_var, b * m, m)
-        row_scales, column_scales = vector(scales, start, n), vector(scales, start + n, m)
-        _sum_squares(part, n, m, rows, columns)
-        _average(row, rows, m, w)
-        _average(col, columns, n, w)
-        _scales(row, col, eps1, row_scales, column_scales)
-        total += _size_of_updates(part, n, m, row_scales, column_scales, top, u)
-    step = t(sign * _step_sizes(dot(p, p), total, p.size, rho, eps2, d))
-    for b in range(p.size // (n * m)):
-        part, start = vector(g, b * n * m, n * m), b * (n + m)
-        row_scales, column_scales = vector(scales, start, n), vector(scales, start + n, m)
-        _apply(vector(p, b * n * m, n * m), part, n, m, row_scales, column_scales, top, t(keep), step)
+
+    ranges: ClassVar[dict[str, Range]] = {
+        "lr": Range(0.0, math.inf, "[]"),
+        "beta2_decay": Range(-math.inf, 0.0, "[]"),
+        "d": Range(1.0, math.inf, "[]"),
+        "weight_decay": NON_NEGATIVE,
+    }
+
+    def __init__(
+        self,
+        params: Any,
+        lr: float = 1e-2,
+        beta2_decay: float = -0.8,
+        eps: tuple[float | None, float] = (None, 1e-3),
+        d: float = 1.0,
+        weight_decay: float = 0.0,
+        *,
+        foreach: bool | None = None,
+        maximize: bool = False,
+    ) -> None:
+        defaults = {
+            "lr": lr, "beta2_decay": beta2_decay, "eps": eps, "d": d, "weight_decay": weight_decay,
+            "foreach": foreach, "maximize": maximize,
+        }  # fmt: skip
+        super().__init__(params, defaults)
+
+    def check_group(self, group: dict[str, Any]) -> None:
+        """Check the ranges, the pair eps, and that decay has a finite factor."""
+        super().check_group(group)
+        eps = group["eps"]
+        if not isinstance(eps, list | tuple) or len(eps) != 2:
+            raise TypeError(f"{self._owner}: eps={eps!r} must be a pair: None or a number, and a number")
+        for k, value in enumerate(eps):
+            if k == 1 or value is not None:
+                NON_NEGATIVE.check(self._owner, f"eps[{k}]", value)
+        if as_number(group["lr"]) == math.inf and as_number(group["weight_decay"]) != 0:
+            raise ValueError(
+                f"{self._owner}: lr=inf leaves no room for weight_decay={group['weight_decay']!r}"
+            )
+
+    def state_shapes(self, shape: tuple[int, ...]) -> dict[str, tuple[int, ...]]:
+        """Return a mean square per row and per column, or one per element."""
+        if len(shape) < 2:
+            return {"variance": shape}
+        return {"row_var": (*shape[:-1], 1), "col_var": (*shape[:-2], 1, shape[-1])}
+
+    def update(
+        self, group: dict[str, Any], t: int, p: np.ndarray, g: np.ndarray, *states: np.ndarray
+    ) -> None:
+        """Step one parameter."""
+        h = self.work("h", DOUBLE, (passes.NUMBERS,))
+        h[: passes.DEPTH] = self._numbers(group, t, p.dtype)
+        n, m = p.shape[-2:] if len(states) == 2 else (p.size, 1)
+        h[passes.DEPTH : passes.HEIGHT] = p.size // (n * m), n, m
+        h[passes.FACTOR] = 1.0
+        flat = [a.reshape(-1) for a in (p, g, *states)]
+        if len(states) == 1:
+            self._step_line(flat[0], flat[1], flat[2], flat[2][:0], h)
+        elif n == p.size:
+            self._step_line(flat[0], flat[1], flat[2], flat[3], h)
+        elif m == p.size:
+            self._step_line(flat[0], flat[1], flat[3], flat[2], h)
+        else:
+            self._step_matrices(flat[0], flat[1], flat[2], flat[3], h)
+
+    def _step_line(
+        self, p: np.ndarray, g: np.ndarray, means: np.ndarray, other: np.ndarray, h: np.ndarray
+    ) -> None:
+        """Step a parameter with one mean square per element, and one across if it is a row or column."""
+        chunks = -(-p.size // passes.CHUNK)
+        arrays = p, g, means, other, self.work("u", p.dtype, p.shape)
+        doubles = self.work("sums", DOUBLE, (chunks * (passes.HEAD + passes.LINE),)), h
+        if other.size:
+            run(passes.LINE_ACROSS, (chunks, 1, chunks, 1, chunks), arrays, doubles, 2 * p.nbytes)
+        else:
+            run(passes.LINE_ALONE, (chunks, 1, chunks), arrays, doubles, 2 * p.nbytes)
+
+    def _step_matrices(
+        self, p: np.ndarray, g: np.ndarray, row: np.ndarray, col: np.ndarray, h: np.ndarray
+    ) -> None:
+        """Step a stack of matrices."""
+        depth, n, m = (int(k) for k in h[passes.DEPTH : passes.HEIGHT])
+        width = min(m, passes.WIDEST)
+        height = min(n, passes.TILE // width)
+        h[passes.HEIGHT : passes.STEP] = height, width
+        tiles = depth * -(-n // height) * -(-m // width)
+        arrays = p, g, row, col, self.work("scales", p.dtype, (depth * (n + m),))
+        folded = 0 if tiles == depth else depth * (n + m)
+        doubles = self.work("sums", DOUBLE, (tiles * (passes.HEAD + width + height) + folded,)), h
+        run(passes.MATRICES, (tiles, depth, tiles, 1, tiles), arrays, doubles, 2 * p.nbytes)
+
+    def _numbers(self, group: dict[str, Any], t: int, dtype: np.dtype) -> tuple[float, ...]:
+        """Return the share of the new squares, relative step, kept share, bounds and sign."""
+        eps1, eps2 = group["eps"]
+        eps1 = float(np.finfo(dtype).eps if eps1 is None else eps1)
+        lr, decay = float(group["lr"]), float(group["weight_decay"])
+        return (
+            float(t) ** float(group["beta2_decay"]),
+            min(lr, 1.0 / math.sqrt(t)),
+            1.0 - lr * decay if decay else 1.0,
+            eps1,
+            1.0 / eps1 if eps1 else math.inf,
+            float(eps2),
+            float(group["d"]),
+            -1.0 if group["maximize"] else 1.0,
+        )

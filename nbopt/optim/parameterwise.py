@@ -25,7 +25,7 @@ class Job(NamedTuple):
     param: Any
     array: np.ndarray
     grad: np.ndarray
-    count: int
+    steps: int
     states: dict[str, np.ndarray]
 
 
@@ -33,7 +33,7 @@ class Seen:
     """What the last step saw and need not look at again; work arrays. Neither copied nor pickled."""
 
     def __init__(self) -> None:
-        self.options: list[tuple[dict[str, Any], Any]] = []
+        self.options: list[tuple[dict[str, Any], Any, bool]] = []
         self.params: list[Any] = []
         self.prints: list[tuple | None] = []
         self.arrays: list[np.ndarray] = []
@@ -75,7 +75,9 @@ class ParameterwiseOptimizer(Optimizer):
         """Return names and shapes of the arrays kept for a parameter of this shape, in order."""
         raise NotImplementedError(f"{self._owner} does not define state_shapes()")
 
-    def update(self, group: dict[str, Any], t: int, p: np.ndarray, g: np.ndarray, *states: np.ndarray) -> None:
+    def update(
+        self, group: dict[str, Any], t: int, p: np.ndarray, g: np.ndarray, *states: np.ndarray
+    ) -> None:
         """Update ``p`` and its states in place at its step ``t`` (from 1); all lie in C order."""
         raise NotImplementedError(f"{self._owner} does not define update()")
 
@@ -121,8 +123,8 @@ class ParameterwiseOptimizer(Optimizer):
         self._see_parameters()
         self._check_edits()
         arrays, jobs = iter(self._memory.arrays), []
-        for group in self.param_groups:
-            plain = {key: _plain_option(value) for key, value in group.items() if key != "params"}
+        for group, (_, _, frozen) in zip(self.param_groups, self._memory.options, strict=True):
+            plain = group if frozen else {key: _plain_option(value) for key, value in group.items()}
             for place, p in enumerate(group["params"]):
                 array = next(arrays)
                 if p.grad is not None:
@@ -149,20 +151,21 @@ class ParameterwiseOptimizer(Optimizer):
 
     def _check_edits(self) -> None:
         """Validate the options of a group that is new or was edited since the last step."""
-        seen = self._memory
+        seen, now = self._memory, []
         read: Any = itemgetter(*self.defaults) if self.defaults else tuple
-        now = [(group, read(group)) for group in self.param_groups]
-        known = seen.options if len(seen.options) == len(now) else [({}, None)] * len(now)
-        for (group, options), (old_group, old_options) in zip(now, known, strict=True):
-            unchanged = group is old_group and _equal(options, old_options)
-            if not unchanged or _can_change_in_place(options):
+        for k, group in enumerate(self.param_groups):
+            options = read(group)
+            old: Any = seen.options[k] if k < len(seen.options) else (None, None, False)
+            if group is not old[0] or not old[2] or not _equal(options, old[1]):
                 self.check_group(group)
+                old = group, options, not _can_change_in_place(options)
+            now.append(old)
         seen.options = now
 
     def _job(self, group: dict[str, Any], p: Any, array: np.ndarray, place: int) -> Job:
         """Check a parameter's gradient and state; nothing is changed yet."""
         where = f"{self._owner}: parameter {place}"
-        known = self.state[p] if p in self.state else {}
+        known = self.state.get(p, {})
         count = _steps_made(known.get("step", 0), where) if self.counted else 0
         states = {}
         for name, shape in self.state_shapes(array.shape).items():
@@ -173,7 +176,9 @@ class ParameterwiseOptimizer(Optimizer):
             raise RuntimeError(f"{label} is sparse; {self._owner} takes dense gradients")
         return Job(group, p, array, checked_gradient(p, g, label), count, states)
 
-    def _state_array(self, have: Any, name: str, shape: tuple[int, ...], array: np.ndarray, where: str) -> Any:
+    def _state_array(
+        self, have: Any, name: str, shape: tuple[int, ...], array: np.ndarray, where: str
+    ) -> Any:
         """Return the array of state that is there, if it can be used as it is; else one that can."""
         if have is None:
             return np.zeros(shape, array.dtype)[...]  # a view: the user cannot resize it
@@ -199,7 +204,7 @@ class ParameterwiseOptimizer(Optimizer):
         if not _is_plain(g) or np.may_share_memory(g, job.array):
             g = self.work("g", p.dtype, p.shape)
             g[...] = job.grad
-        self.update(job.group, job.count + 1, p, g, *job.states.values())
+        self.update(job.group, job.steps + 1, p, g, *job.states.values())
         if p is not job.array:
             job.array[...] = p
 
@@ -210,7 +215,7 @@ class ParameterwiseOptimizer(Optimizer):
             step = state.get("step")
             if not (isinstance(step, np.ndarray) and step.shape == () and step.dtype == np.int64):
                 state["step"] = step = np.zeros((), np.int64)
-            step[...] = job.count + 1
+            step[...] = job.steps + 1
         for name, array in job.states.items():
             if state.get(name) is not array:
                 state[name] = array
