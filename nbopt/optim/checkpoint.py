@@ -78,6 +78,8 @@ def save(path: str | os.PathLike, /, *unnamed: Any, **sections: Any) -> None:
     ----------
     path : str or PathLike
         The file to write. Its folder must exist.
+    *unnamed
+        Refused: each section needs a name. ``save(obj, path)``, torch's order, is explained.
     **sections
         What to save, by name. Dicts with string or integer keys, lists, tuples, strings, bytes,
         numbers (integers of any size, NaN and inf), None; NumPy arrays and scalars of numbers, dates
