@@ -1,6 +1,8 @@
 """nbopt: a Numba-JIT optimization toolkit for scientists."""
 
 from nbopt import lr_scheduler, swa_utils
+from nbopt.autodiff.check_grad import check_grad
+from nbopt.autodiff.gradient import jacobian, value_and_grad
 from nbopt.kernels.launcher import get_num_threads, set_num_threads
 from nbopt.linesearch.wolfe_search import wolfe_search
 from nbopt.optim.adadelta import Adadelta
@@ -46,10 +48,12 @@ __all__ = [
     "RMSprop",
     "Rprop",
     "SparseAdam",
+    "check_grad",
     "clip_grad_norm_",
     "clip_grad_value_",
     "get_num_threads",
     "get_total_norm",
+    "jacobian",
     "load",
     "lr_scheduler",
     "minimize",
@@ -58,5 +62,6 @@ __all__ = [
     "save",
     "set_num_threads",
     "swa_utils",
+    "value_and_grad",
     "wolfe_search",
 ]

@@ -9,7 +9,8 @@ from __future__ import annotations
 from typing import Any
 
 from llvmlite import ir
-from numba.core import cgutils, types
+from numba import types
+from numba.core import cgutils
 from numba.core.datamodel import models, register_default
 from numba.core.imputils import Registry
 from numba.core.typeconv import Conversion
@@ -135,20 +136,45 @@ def empty_duals(typing_context, n, k):
     return kind(types.intp, k), codegen
 
 
+def _element(context: Any, builder: Any, kind: Any, line: Any, i: Any) -> Any:
+    """Emit element i of a line of real numbers as a double."""
+    (stride,) = cgutils.unpack_tuple(builder, line.strides, 1)
+    place = cgutils.pointer_add(builder, line.data, builder.mul(stride, i), line.data.type)
+    value = context.unpack_value(builder, kind.dtype, place)
+    return context.cast(builder, value, kind.dtype, types.float64)
+
+
+def _is_line(x: Any) -> bool:
+    """Tell whether a type is a line of real numbers."""
+    return isinstance(x, types.Array) and x.ndim == 1 and isinstance(x.dtype, PLAIN)
+
+
 @intrinsic
-def variable(typing_context, like, value, lane):
-    """Return a dual as in the array ``like``: the variable number ``lane`` of a chunk, or of no chunk."""
-    kind = like.dtype
+def seed(typing_context, duals, x, start):
+    """Make the elements of x variables: those from ``start`` on, as many as there are partials, active."""
+    if not _is_line(x):
+        return None
 
     def codegen(context, builder, signature, args):
-        return pack(builder, args[1], _unit(builder, args[2], kind.k))
+        target, line = (
+            context.make_array(duals)(context, builder, args[0]),
+            context.make_array(x)(context, builder, args[1]),
+        )
+        (size,) = cgutils.unpack_tuple(builder, line.shape, 1)
+        with cgutils.for_range(builder, size) as loop:
+            value = _element(context, builder, x, line, loop.index)
+            unit = _unit(builder, builder.sub(loop.index, args[2]), duals.dtype.k)
+            builder.store(pack(builder, value, unit), builder.gep(target.data, [loop.index]))
+        return context.get_dummy_value()
 
-    return kind(like, types.float64, types.intp), codegen
+    return types.void(duals, x, types.intp), codegen
 
 
 @intrinsic(prefer_literal=True)
 def variables(typing_context, x, n, k):
     """Return the first n elements of x as an array of n <= k variables (constants), on the stack."""
+    if not _is_line(x):
+        return None
     size, kind = n.literal_value, DualType(k.literal_value)
     array = types.Array(kind, 1, "C")
 
@@ -156,15 +182,15 @@ def variables(typing_context, x, n, k):
         word = context.get_value_type(types.intp)
         data = cgutils.alloca_once(builder, context.get_data_type(kind), word(size))
         line = context.make_array(x)(context, builder, args[0])
-        (stride,) = cgutils.unpack_tuple(builder, line.strides, 1)
         for i in range(size):
-            place = cgutils.pointer_add(builder, line.data, builder.mul(stride, word(i)), line.data.type)
-            value = context.cast(builder, context.unpack_value(builder, x.dtype, place), x.dtype, types.float64)
+            value = _element(context, builder, x, line, word(i))
             unit = ir.Constant(vector(kind.k), [float(j == i) for j in range(kind.k)])
             builder.store(pack(builder, value, unit), builder.gep(data, [word(i)]))
         itemsize = word(context.get_abi_sizeof(context.get_data_type(kind)))
         found = context.make_array(array)(context, builder)
-        populate_array(found, data=data, shape=[word(size)], strides=[itemsize], itemsize=itemsize, meminfo=None)
+        populate_array(
+            found, data=data, shape=[word(size)], strides=[itemsize], itemsize=itemsize, meminfo=None
+        )
         return found._getvalue()
 
     return array(x, n, k), codegen

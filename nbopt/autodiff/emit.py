@@ -10,11 +10,12 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from llvmlite import ir
-from numba.core import types
+from numba import types
 
 from nbopt.autodiff.dual import DOUBLE, DualType, pack, splat, unpack, zeros
 
-Number = "Real | float"
+# Sums of products of partials may be rounded once instead of twice; values are those of floats.
+FUSED = ("contract",)
 
 
 class Site:
@@ -41,8 +42,8 @@ class Site:
         return signature.return_type, context.get_function(found, signature)(self.builder, cast)
 
     def call(self, function: Any, *args: Real) -> Real:
-        """Emit a call of a function of floats that returns a float."""
-        return Real(self, self.apply(function, (types.float64,) * len(args), [a.llvm for a in args])[1])
+        """Emit a call of a function of numbers that returns a float."""
+        return Real(self, self.apply(function, tuple(a.kind for a in args), [a.llvm for a in args])[1])
 
     def compile(self, function: Callable, *args: Real) -> Real:
         """Emit a call of a Python function of floats, compiled for the purpose."""
@@ -69,12 +70,12 @@ class Site:
 
 
 class Real:
-    """A float that is being computed."""
+    """A float that is being computed; as an exponent it may be of an integer kind."""
 
-    __slots__ = ("llvm", "site")
+    __slots__ = ("kind", "llvm", "site")
 
-    def __init__(self, site: Site, llvm: Any) -> None:
-        self.site, self.llvm = site, llvm
+    def __init__(self, site: Site, llvm: Any, kind: Any = types.float64) -> None:
+        self.site, self.llvm, self.kind = site, llvm, kind
 
     def _new(self, emit: Callable, other: Real | float, swap: bool = False) -> Real:
         """Emit an instruction of two operands."""
@@ -119,11 +120,11 @@ class Dual(NamedTuple):
 
 
 def load(site: Site, kind: Any, llvm: Any) -> Dual:
-    """Return an argument of a rule, a dual or a float, as a `Dual`."""
+    """Return an argument of a rule, a dual or a plain number, as a `Dual`."""
     if isinstance(kind, DualType):
         value, partials = unpack(site.builder, llvm)
         return Dual(Real(site, value), partials)
-    return Dual(Real(site, llvm))
+    return Dual(Real(site, llvm, kind))
 
 
 def store(site: Site, kind: DualType, y: Dual) -> Any:
@@ -136,10 +137,10 @@ def scaled(factor: Real, partials: Any) -> Any:
     if partials is None:
         return None
     builder = factor.site.builder
-    return builder.fmul(splat(builder, factor.llvm, partials.type.count), partials)
+    return builder.fmul(splat(builder, factor.llvm, partials.type.count), partials, flags=FUSED)
 
 
-def scaled_safely(factor: Real, partials: Any) -> Any:
+def scaled_at_pole(factor: Real, partials: Any) -> Any:
     """Emit factor times partials where the factor may be infinite: a partial of 0 stays 0."""
     product = scaled(factor, partials)
     if product is None:
@@ -148,17 +149,33 @@ def scaled_safely(factor: Real, partials: Any) -> Any:
     return builder.select(builder.fcmp_unordered("!=", partials, zero), product, zero)
 
 
+def scaled_in_tail(factor: Real, partials: Any) -> Any:
+    """Emit factor times partials where these may be infinite: a factor of 0 gives 0."""
+    product = scaled(factor, partials)
+    if product is None:
+        return None
+    return factor.site.builder.select(factor.compare("!=", 0.0), product, zeros(partials.type.count))
+
+
 def summed(site: Site, a: Any, b: Any) -> Any:
     """Emit the sum of two sets of partials."""
     if a is None or b is None:
         return b if a is None else a
-    return site.builder.fadd(a, b)
+    return site.builder.fadd(a, b, flags=FUSED)
 
 
-def chain(y: Real, *terms: tuple[Callable[[], Real], Dual]) -> Dual:
+def pick(site: Site, condition: Any, a: Dual, b: Dual) -> Dual:
+    """Emit a choice between two operands, at least one of them a dual."""
+    k = next(d.partials.type.count for d in (a, b) if d.partials is not None)
+    yes, no = (zeros(k) if d.partials is None else d.partials for d in (a, b))
+    value = site.choose(condition, a.value, b.value)
+    return Dual(value, site.builder.select(condition, yes, no))
+
+
+def chain(y: Real, *terms: tuple[Callable[[], Real], Dual], scale: Callable = scaled) -> Dual:
     """Emit the chain rule: y with the sum of derivative times partials over the operands that have any."""
     partials = None
     for derivative, operand in terms:
         if operand.partials is not None:
-            partials = summed(y.site, partials, scaled_safely(derivative(), operand.partials))
+            partials = summed(y.site, partials, scale(derivative(), operand.partials))
     return Dual(y, partials)
