@@ -3,6 +3,8 @@
 from nbopt import lr_scheduler, swa_utils
 from nbopt.autodiff.check_grad import check_grad
 from nbopt.autodiff.gradient import jacobian, value_and_grad
+from nbopt.fitting.curve_fit import curve_fit
+from nbopt.fitting.least_squares import least_squares
 from nbopt.kernels.launcher import get_num_threads, set_num_threads
 from nbopt.linesearch.wolfe_search import wolfe_search
 from nbopt.optim.adadelta import Adadelta
@@ -51,9 +53,11 @@ __all__ = [
     "check_grad",
     "clip_grad_norm_",
     "clip_grad_value_",
+    "curve_fit",
     "get_num_threads",
     "get_total_norm",
     "jacobian",
+    "least_squares",
     "load",
     "lr_scheduler",
     "minimize",

@@ -1,0 +1,99 @@
+"""A model of data, ``f(x, *params)``, as residuals of a vector of parameters."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from nbopt.kernels.compile import compiled, is_compiled
+
+
+def parameter_names(owner: str, f: Any) -> list[str] | None:
+    """Return the names of a model's parameters after x, None if it takes any number of them.
+
+    Raises
+    ------
+    ValueError
+        If the model's signature is unknown, or it takes no parameter.
+    """
+    try:
+        known = inspect.signature(getattr(f, "py_func", f)).parameters.values()
+    except (TypeError, ValueError):
+        raise ValueError(f"{owner}: Unable to determine number of fit parameters: give p0.") from None
+    if any(p.kind == p.VAR_POSITIONAL for p in known):
+        return None
+    names = [p.name for p in known if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    if len(names) < 2:
+        raise ValueError(f"{owner}: Unable to determine number of fit parameters: f takes none after x.")
+    return names[1:]
+
+
+def check_count(owner: str, f: Any, n: int) -> None:
+    """Refuse a number of parameters that the model does not take."""
+    code = getattr(getattr(f, "py_func", f), "__code__", None)
+    if code is not None and code.co_argcount == n + 1:  # so it is; inspect takes ten times as long
+        return
+    try:
+        parameters = list(inspect.signature(getattr(f, "py_func", f)).parameters.values())
+    except (TypeError, ValueError):
+        return
+    if any(p.kind == p.VAR_POSITIONAL for p in parameters):
+        return
+    places = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    least = sum(p.default is p.empty for p in places) - 1
+    if not least <= n <= len(places) - 1:
+        raise TypeError(
+            f"{owner}: f takes {len(places) - 1} parameters after x, but p0 has {n}: "
+            f"{', '.join(p.name for p in places[1:])}"
+        )
+
+
+def residuals_of(f: Any, n: int) -> Any:
+    """Return compiled residuals ``(p, x, y) -> f(x, *p) - y`` of a compiled model with n parameters.
+
+    They are kept on the model and live as long as it does; Numba needs one argument per parameter
+    written out.
+    """
+    return _written_out(f, n, "_nbopt_residuals", "residuals", "- y")
+
+
+def jacobian_of(jac: Any, n: int) -> Any:
+    """Return the compiled ``(p, x, y) -> jac(x, *p)`` of a compiled function."""
+    return _written_out(jac, n, "_nbopt_jacobians", "derivatives", "")
+
+
+def _written_out(f: Any, n: int, place: str, name: str, then: str) -> Any:
+    """Return a compiled function that takes the parameters as one vector."""
+    made = f.__dict__.setdefault(place, {})
+    if n not in made:
+        items = ", ".join(f"p[{i}]" for i in range(n))
+        scope: dict[str, Any] = {"f": f}
+        exec(f"def {name}(p, x, y):\n    return f(x, {items}) {then}\n", scope)
+        function: Callable = scope[name]
+        made[n] = compiled(function, cache=False)
+    return made[n]
+
+
+def python_residuals(owner: str, f: Any, x: Any, y: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
+    """Return ``p -> f(x, *p) - y`` for calls from Python, that says what is wrong with a result."""
+    shape = y.shape
+
+    def residuals(p: np.ndarray) -> np.ndarray:
+        values = f(x, *p)
+        if type(values) is not np.ndarray or values.shape != shape:
+            values = np.asarray(values)
+            if values.size != 1 and values.shape != shape:
+                raise ValueError(f"{owner}: f returned shape {values.shape}; ydata has shape {shape}")
+        if values.dtype.kind not in "fiubc":
+            values = values.astype(np.float64)
+        return values - y
+
+    return residuals
+
+
+def is_compiled_model(f: Any, jac: Any) -> bool:
+    """Tell whether a model, and its Jacobian if that is a function, is compiled."""
+    return is_compiled(f) and (not callable(jac) or is_compiled(jac))

@@ -1,0 +1,205 @@
+"""A whole run of the engine: from a problem to scipy's result, with callback, printing and Ctrl-C."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import math
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+from scipy.optimize import OptimizeResult
+
+from nbopt.fitting import workspace as ws
+from nbopt.fitting.levenberg_marquardt import advance
+from nbopt.fitting.losses import CALLABLE, python_rho, scaled
+from nbopt.fitting.residuals import Problem, calls_of
+from nbopt.fitting.steps import step_address
+from nbopt.kernels.native import advance_address
+from nbopt.solvers.bursts import EVALUATE, NEW_ITERATE, STOP
+from nbopt.solvers.result import LazyResult
+
+CALLBACK, INTERRUPT = -2, -3
+
+MESSAGES = {
+    INTERRUPT: "Stopped by Ctrl-C (KeyboardInterrupt).",
+    CALLBACK: "Stopped because `callback` function raised `StopIteration` or returned `True`",
+    ws.EVALUATIONS: "The maximum number of function evaluations is exceeded.",
+    ws.SMALL_GRADIENT: "`gtol` termination condition is satisfied.",
+    ws.SMALL_REDUCTION: "`ftol` termination condition is satisfied.",
+    ws.SMALL_STEP: "`xtol` termination condition is satisfied.",
+    ws.BOTH_SMALL: "Both `ftol` and `xtol` termination conditions are satisfied.",
+}
+
+
+class Engine(NamedTuple):
+    """What advances the arrays: the function, and its address."""
+
+    advance: Any
+    address: int
+
+
+@functools.cache
+def engine() -> Engine:
+    """Return the engine, compiled or from disk."""
+    return Engine(advance, advance_address(advance))
+
+
+class Settings(NamedTuple):
+    """How to run: what `Workspace` takes (``loss`` may be a function), and what the user wants to see."""
+
+    scale: Any
+    loss: Any
+    f_scale: float
+    tolerances: tuple[float, float, float]
+    max_nfev: int
+    cosines: bool = False
+    polish: int = 0
+    factor: float = 1.0
+    callback: Callable[[OptimizeResult], Any] | None = None
+    verbose: int = 0
+
+
+def wrapped(callback: Callable[..., Any]) -> Callable[[OptimizeResult], Any]:
+    """Return a callback in one form: scipy decides by the names of the parameters."""
+    try:
+        names = set(inspect.signature(callback).parameters)
+    except (TypeError, ValueError):  # a built-in function may have none
+        names = set()
+    if names == {"intermediate_result"}:
+        return lambda result: callback(intermediate_result=result)
+    return lambda result: callback(result.x.copy())
+
+
+def solve(owner: str, problem: Problem, settings: Settings, r: np.ndarray | None) -> LazyResult:
+    """Run the engine on a problem to its end.
+
+    Parameters
+    ----------
+    owner : str
+        The public function that was called, for the messages.
+    problem : Problem
+    settings : Settings
+    r : ndarray of shape (m,) or None
+        The weighted residuals at the start, if they are known.
+
+    Returns
+    -------
+    LazyResult
+
+    Raises
+    ------
+    ValueError
+        If residuals or Jacobian are not finite at the start.
+    """
+    kind = CALLABLE if callable(settings.loss) else settings.loss
+    w = ws.Workspace(
+        problem.x0, problem.m, problem.lower, problem.upper, settings.scale, kind, settings.f_scale,
+        settings.tolerances, settings.max_nfev, settings.callback is not None or settings.verbose == 2,
+        settings.cosines, settings.polish, settings.factor, step_address(problem.lower, problem.upper),
+        problem.refine,
+    )  # fmt: skip
+    if kind == CALLABLE:
+        problem = problem._replace(loss=lambda r: python_rho(settings.loss, r, settings.f_scale, w.rho))
+    calls = calls_of(problem)
+    stopped = None
+    try:
+        stopped = _run(owner, w, calls, problem, settings, r)
+    except KeyboardInterrupt:
+        stopped = INTERRUPT
+    return _result(w, calls, kind, settings, stopped)
+
+
+def _run(
+    owner: str, w: Any, calls: Any, problem: Problem, settings: Settings, r: np.ndarray | None
+) -> int | None:
+    """Run to the end; return why, if it was not the engine's own decision."""
+    task = EVALUATE
+    if r is not None:
+        calls.take(r, w.r)
+        task = engine().advance(0.0, w.work, w.counts)
+    if settings.verbose == 2:
+        print(f"{'Iteration':^15}{'Total nfev':^15}{'Cost':^15}{'Cost reduction':^15}{'Step norm':^15}")
+    before = w.x.copy(), math.nan
+    while task != STOP:
+        task = calls.run(engine(), task, w.work, w.counts)
+        if task == NEW_ITERATE:
+            if settings.verbose == 2:
+                before = _print_iterate(w, before)
+            if settings.callback is not None and _is_enough(settings.callback, w):
+                return CALLBACK
+    reason = int(w.counts[ws.REASON])
+    if reason in (ws.BAD_START, ws.BAD_JACOBIAN):
+        _explain_start(owner, w, reason)
+    return None
+
+
+def _is_enough(callback: Any, w: Any) -> bool:
+    """Show an iterate to the callback; tell whether that stops the run."""
+    nfev, nit = int(w.counts[ws.NFEV]), int(w.counts[ws.NIT])
+    x, r = w.iterate()
+    try:
+        callback(OptimizeResult(x=x, fun=r, cost=w.cost, nfev=nfev, nit=nit))
+    except StopIteration:
+        return True
+    return False
+
+
+def _print_iterate(w: Any, before: tuple[np.ndarray, float]) -> tuple[np.ndarray, float]:
+    """Print a line on an iterate; return it."""
+    x, cost = w.x.copy(), w.cost
+    step = float(np.linalg.norm(x - before[0]))
+    numbers = f"{cost:^15.4e}{before[1] - cost:^15.2e}{step:^15.2e}"
+    print(f"{w.counts[ws.NIT]:^15}{w.counts[ws.NFEV]:^15}{numbers}")
+    return x, cost
+
+
+def _explain_start(owner: str, w: Any, reason: int) -> None:
+    """Say what is not finite at the start."""
+    if reason == ws.BAD_START:
+        bad = np.flatnonzero(~np.isfinite(w.r))
+        where = f": residual {bad[0]} is {w.r[bad[0]]}" if bad.size else ": their sum of squares overflows"
+        raise ValueError(f"{owner}: Residuals are not finite in the initial point{where}.")
+    row, column = np.argwhere(~np.isfinite(w.jac))[0]
+    raise ValueError(
+        f"{owner}: the Jacobian is not finite in the initial point: "
+        f"the derivative of residual {row} by variable {column} is {w.jac[row, column]}."
+    )
+
+
+def _result(w: Any, calls: Any, kind: int, settings: Settings, stopped: int | None) -> LazyResult:
+    """Wrap up a run."""
+    counts, lines = w.counts.tolist(), w.lines
+    status = counts[ws.REASON] if stopped is None else stopped
+    x, r = w.iterate()
+    if kind == CALLABLE:
+        python_rho(settings.loss, r, settings.f_scale, w.rho)
+    weighted, jac = scaled(kind, r, w.jac, settings.f_scale, w.rho)
+    grad = weighted @ jac
+    mask = (x >= lines[ws.UPPER]).astype(int) - (x <= lines[ws.LOWER])
+    free = grad[mask * grad >= 0.0]
+    message = MESSAGES[status]
+    result = LazyResult(
+        message=message,
+        success=status > 0,
+        status=status,
+        fun=r,
+        x=x,
+        cost=w.cost,
+        jac=jac,
+        grad=grad,
+        optimality=float(np.abs(free).max(initial=0.0)),
+        active_mask=mask,
+        nfev=counts[ws.NFEV],
+        njev=counts[ws.NJEV],
+        nit=counts[ws.NIT],
+        jac_method=calls.jac_method,
+    )
+    if settings.verbose:
+        print(message)
+        print(
+            f"Function evaluations {result['nfev']}, final cost {w.cost:.4e}, "
+            f"first-order optimality {result['optimality']:.2e}."
+        )
+    return result
