@@ -10,6 +10,7 @@ import functools
 from typing import Any
 
 from numba import types
+from numba.core.compiler_lock import global_compiler_lock
 from numba.core.registry import cpu_target
 from numba.core.typing.templates import AbstractTemplate, signature
 
@@ -105,9 +106,15 @@ def _teach(function: Any, template: Any) -> None:
     context._insert_global(function, types.Function((template, *(known.templates if known else ()))))
 
 
-@functools.cache
 def install() -> None:
     """Make Numba know duals; done once, before the first function is compiled for them."""
+    with global_compiler_lock:  # another thread may be compiling
+        _install()
+
+
+@functools.cache
+def _install() -> None:
+    """Put all templates and rules in their places."""
     import nbopt.autodiff.dual_linalg  # noqa: F401
 
     context = cpu_target.typing_context
