@@ -266,7 +266,8 @@ def _check_value(t: Any, owner: str, allow_complex: bool) -> None:
     numbers = (types.Float, types.Integer, types.Boolean) + ((types.Complex,) if allow_complex else ())
     if not isinstance(t, numbers):
         what = "None" if isinstance(t, types.NoneType) else str(t)
-        raise TypeError(f"minimize: {owner} returned {what}; it must return a real number")
+        hint = " (with the gradient beside it: jac=True)" if isinstance(t, types.BaseTuple) else ""
+        raise TypeError(f"minimize: {owner} returned {what}; it must return a real number{hint}")
 
 
 def _check_gradient(t: Any, owner: str) -> None:
