@@ -3,6 +3,7 @@
 import _thread
 import itertools
 import pickle
+import signal
 import threading
 
 import numpy as np
@@ -380,6 +381,15 @@ def slow(x):
     return f + 0.0 * waste, g
 
 
+@pytest.fixture
+def ctrl_c_is_heard():
+    """A process that was started in the background may ignore it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("ctrl_c_is_heard")
 @pytest.mark.parametrize("fun", [slow, lambda x: slow(x)], ids=["compiled", "python"])
 def test_ctrl_c_returns_the_best_point(fun):
     x0 = np.tile([-1.2, 1.0], 500)
