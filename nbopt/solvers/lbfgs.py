@@ -42,13 +42,13 @@ STEEP, CONVERGED, RING = 12, 13, 14
 # The parts of `work`: x, g, the rows of `vectors`, the pairs S and Y (ROWS rows each), and `numbers`:
 # those named here, the state of the search, and rho and alpha of `two_loop`.
 F, FTOL, GTOL, GAMMA, SEARCH = range(5)  # GAMMA: 0 if not known
-_RHO = SEARCH + found.SIZE
-_STEP, _VALUE, _SLOPE = SEARCH + found.BEST, SEARCH + found.BEST_PHI, SEARCH + found.DPHI0
+RHO = SEARCH + found.SIZE
+STEP, VALUE, SLOPE = SEARCH + found.BEST, SEARCH + found.BEST_PHI, SEARCH + found.DPHI0
 
 # Rows of `vectors`: the iterate, its gradient, the direction, the gradient of the search's best point.
 X, G, D, BEST_G = range(4)
 
-_NEW, _SEARCHING, _AT_ITERATE, _STOPPED = range(4)
+NEW, SEARCHING, AT_ITERATE, STOPPED = range(4)
 
 # Why a run stopped (counts[REASON]); for each, scipy's status and a sentence.
 RUNNING, SMALL_GRADIENT, SMALL_REDUCTION, FLAT, ITERATIONS, EVALUATIONS, NO_PROGRESS, BAD_START = range(8)
@@ -65,10 +65,10 @@ MESSAGES = (
 
 _EPS = 2.0**-52
 # Values closer than this, relatively, are not told apart: the search then trusts the slopes.
-_RESOLUTION = 4.0 * _EPS
+RESOLUTION = 4.0 * _EPS
 # L-BFGS-B has 0.9; 0.95 saves 1 % of the evaluations on perturbed classic problems.
 C1, C2 = 1e-3, 0.95
-_FURTHEST = 1e10  # times the first step of a search
+FURTHEST = 1e10  # times the first step of a search
 
 
 _FIRST_NUMBERS, _FIRST_COUNTS = struct.Struct("4d"), struct.Struct("11q")  # as far as they are not 0
@@ -78,7 +78,8 @@ class Workspace:
     """The arrays of one run from ``x``."""
 
     __slots__ = ("counts", "g", "work", "x")
-    messages = MESSAGES
+    messages: tuple[tuple[int, str], ...] = MESSAGES
+    rows_of_vectors = 4
 
     def resume(self) -> bool:
         """Tell whether a NEW_ITERATE is one; this engine has no other reason to pause."""
@@ -88,28 +89,29 @@ class Workspace:
         n, rows = x.size, options.maxcor + 1
         _, ftol, gtol, maxfun, maxiter, maxls, *_ = options
         numbers = (6 + 2 * rows) * n
-        self.work = work = np.empty(numbers + _RHO + 2 * rows)
+        self.work = work = np.empty(numbers + RHO + 2 * rows)
         self.x, self.g = work[:n], work[n : 2 * n]
         self.x[...] = work[2 * n : 3 * n] = x
         _FIRST_NUMBERS.pack_into(work.data, 8 * numbers, math.nan, ftol, gtol, 0.0)
         self.counts = counts = np.zeros(RING + 2, np.int64)
-        _FIRST_COUNTS.pack_into(counts.data, 0, n, rows, _NEW, 0, 0, 0, cost, maxiter, maxfun, maxls, pause)
+        _FIRST_COUNTS.pack_into(counts.data, 0, n, rows, NEW, 0, 0, 0, cost, maxiter, maxfun, maxls, pause)
 
     @property
     def f(self) -> float:
         """The value at the last iterate; NaN before the first evaluation."""
-        return self.work.item((6 + 2 * self.counts.item(ROWS)) * self.x.size + F)
+        rows = 2 + self.rows_of_vectors + 2 * self.counts.item(ROWS)
+        return self.work.item(rows * self.x.size + F)
 
     def iterate(self) -> tuple[np.ndarray, np.ndarray]:
         """Return copies of the last iterate and its gradient, wherever the search now looks."""
-        vectors = self.work[2 * self.x.size : 6 * self.x.size].reshape(4, -1)
-        gradient = vectors[G].copy() if self.counts[NJEV] else np.full(self.x.size, math.nan)
-        return vectors[X].copy(), gradient
+        x, g = self.work[2 * self.x.size : 4 * self.x.size].copy().reshape(2, -1)  # rows X and G
+        return x, g if self.counts[NJEV] else np.full(self.x.size, math.nan)
 
     def correction_pairs(self) -> tuple[np.ndarray, np.ndarray]:
         """Return the remembered steps and changes of the gradient, each (pairs, n), the oldest first."""
         ring, rows, n = self.counts[RING:], int(self.counts[ROWS]), self.x.size
-        pairs = self.work[6 * n : (6 + 2 * rows) * n].reshape(2, rows, n)
+        start = (2 + self.rows_of_vectors) * n
+        pairs = self.work[start : start + 2 * rows * n].reshape(2, rows, n)
         order = [row_of(ring, age, rows) for age in range(int(ring[0]) - 1, -1, -1)]
         return pairs[0, order], pairs[1, order]
 
@@ -120,27 +122,27 @@ def advance(f, work, counts):
     n, rows, phase = counts[N], counts[ROWS], counts[PHASE]
     x, g, vectors = vector(work, 0, n), vector(work, n, n), matrix(work, 2 * n, 4, n)
     S, Y = matrix(work, 6 * n, rows, n), matrix(work, (6 + rows) * n, rows, n)
-    numbers = vector(work, (6 + 2 * rows) * n, _RHO + 2 * rows)
-    if phase == _STOPPED:
+    numbers = vector(work, (6 + 2 * rows) * n, RHO + 2 * rows)
+    if phase == STOPPED:
         return STOP
-    if phase != _AT_ITERATE:
+    if phase != AT_ITERATE:
         counts[NFEV] += counts[COST]
         counts[NJEV] += 1
-    if phase == _NEW:
+    if phase == NEW:
         _begin(f, g, vectors, numbers, counts)
-    elif phase == _SEARCHING:
-        if not _search(f, g, vectors, numbers, counts):
+    elif phase == SEARCHING:
+        if not advance_search(f, g, vectors, numbers, counts):
             return _ask(x, vectors, numbers[SEARCH + found.STEP], counts)
         if not _take(g, vectors, S, Y, numbers, counts):
-            _no_decrease(numbers, counts)
+            no_decrease(numbers, counts)
         elif counts[PAUSE] != 0:
-            counts[PHASE] = _AT_ITERATE
-            _show(x, g, vectors)
+            counts[PHASE] = AT_ITERATE
+            show(x, g, vectors)
             return NEW_ITERATE
     if counts[REASON] == RUNNING and _turn(vectors, S, Y, numbers, counts):
         return _ask(x, vectors, numbers[SEARCH + found.STEP], counts)
-    counts[PHASE] = _STOPPED
-    _show(x, g, vectors)
+    counts[PHASE] = STOPPED
+    show(x, g, vectors)
     return STOP
 
 
@@ -152,13 +154,13 @@ def _begin(f, g, vectors, numbers, counts):
         vectors[G, k] = g[k]
     largest = max_abs(g)
     if math.isfinite(f) and math.isfinite(largest):
-        counts[REASON] = _reason(f, math.inf, numbers, counts, largest)
+        counts[REASON] = reason(f, math.inf, numbers, counts, largest)
     else:
         counts[REASON] = BAD_START
 
 
 @compiled(inline=True)
-def _reason(f, before, numbers, counts, largest):
+def reason(f, before, numbers, counts, largest):
     """Return why to stop at an iterate, or RUNNING; ``before`` is infinite if no value compares."""
     if largest <= numbers[GTOL]:
         return SMALL_GRADIENT
@@ -175,7 +177,7 @@ def _reason(f, before, numbers, counts, largest):
 def _turn(vectors, S, Y, numbers, counts):
     """Choose a direction at the iterate and begin a search; tell whether there is one."""
     ring, rows = vector(counts, RING, 2), S.shape[0]
-    rho, alpha = vector(numbers, _RHO, rows), vector(numbers, _RHO + rows, rows)
+    rho, alpha = vector(numbers, RHO, rows), vector(numbers, RHO + rows, rows)
     g, d = vectors[G], vectors[D]
     slope, step = 0.0, 1.0
     if ring[0] > 0:
@@ -192,7 +194,7 @@ def _turn(vectors, S, Y, numbers, counts):
     search = vector(numbers, SEARCH, found.SIZE)
     counts[STEEP] = 0
     task = line.start(
-        search, numbers[F], slope, step, C1, C2, 0.0, _FURTHEST * step, counts[MAXLS], 0.0, _RESOLUTION
+        search, numbers[F], slope, step, C1, C2, 0.0, FURTHEST * step, counts[MAXLS], 0.0, RESOLUTION
     )
     if task != found.EVALUATE:  # the square of the gradient overflows, or is 0
         counts[REASON] = NO_PROGRESS
@@ -204,12 +206,12 @@ def _ask(x, vectors, step, counts):
     """Ask for an evaluation at a step along the direction."""
     for k in range(x.size):
         x[k] = vectors[X, k] + step * vectors[D, k]
-    counts[PHASE] = _SEARCHING
+    counts[PHASE] = SEARCHING
     return EVALUATE
 
 
 @compiled(inline=True)
-def _show(x, g, vectors):
+def show(x, g, vectors):
     """Hand out the iterate and its gradient."""
     for k in range(x.size):
         x[k] = vectors[X, k]
@@ -217,14 +219,14 @@ def _show(x, g, vectors):
 
 
 @compiled(inline=True)
-def _search(f, g, vectors, numbers, counts):
+def advance_search(f, g, vectors, numbers, counts):
     """Hand a trial point to the line search; tell whether the search has ended.
 
     At the end the gradient of the search's best point stands in ``g``.
     """
     search = vector(numbers, SEARCH, found.SIZE)
     task = line.advance(search, f, dot(g, vectors[D]))
-    if not abs(f - numbers[F]) <= _rounding(numbers):
+    if not abs(f - numbers[F]) <= rounding(numbers):
         counts[STEEP] = 1
     counts[CONVERGED] = task == found.CONVERGED
     goes_on = task == found.EVALUATE and counts[NFEV] + counts[COST] <= counts[MAXFUN]
@@ -240,15 +242,15 @@ def _search(f, g, vectors, numbers, counts):
 
 
 @compiled(inline=True)
-def _rounding(numbers):
+def rounding(numbers):
     """Return the difference of two values near the iterate's that may be rounding alone."""
     return 16.0 * _EPS * abs(numbers[F])
 
 
 @compiled(inline=True)
-def _no_decrease(numbers, counts):
+def no_decrease(numbers, counts):
     """Say why the search found nothing lower; forget all pairs, so that steepest descent comes next."""
-    promised = -numbers[_SLOPE]
+    promised = -numbers[SLOPE]
     if counts[NFEV] + counts[COST] > counts[MAXFUN]:
         counts[REASON] = EVALUATIONS
     elif counts[STEEP] == 0 and promised <= max(numbers[FTOL], 64.0 * _EPS) * max(abs(numbers[F]), 1.0):
@@ -265,14 +267,14 @@ def _take(g, vectors, S, Y, numbers, counts):
     Where the search has converged its pair is remembered. A point that a failed search leaves is
     no evidence of a small reduction: go on from it with steepest descent.
     """
-    step, f, before = numbers[_STEP], numbers[_VALUE], numbers[F]
+    step, f, before = numbers[STEP], numbers[VALUE], numbers[F]
     if counts[CONVERGED] != 0:
-        threshold = -_EPS * step * numbers[_SLOPE]
-        rho, ring = vector(numbers, _RHO, S.shape[0]), vector(counts, RING, 2)
+        threshold = -_EPS * step * numbers[SLOPE]
+        rho, ring = vector(numbers, RHO, S.shape[0]), vector(counts, RING, 2)
         gamma = update_step(S, Y, rho, ring, vectors[D], step, g, vectors[G], threshold)
         if gamma > 0.0:
             numbers[GAMMA] = gamma
-    elif step > 0.0 and before - f > _rounding(numbers):
+    elif step > 0.0 and before - f > rounding(numbers):
         counts[RING] = counts[RING + 1] = 0
         before = math.inf
     else:
@@ -282,5 +284,5 @@ def _take(g, vectors, S, Y, numbers, counts):
         vectors[G, k] = g[k]
     numbers[F] = f
     counts[NIT] += 1
-    counts[REASON] = _reason(f, before, numbers, counts, max_abs(g))
+    counts[REASON] = reason(f, before, numbers, counts, max_abs(g))
     return True

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy.optimize import LbfgsInvHessProduct, OptimizeResult
 
+from nbopt.autodiff.bounded_differences import BoundedDifferences
 from nbopt.autodiff.finite_differences import METHODS as DIFFERENCES
 from nbopt.autodiff.finite_differences import Differences
 from nbopt.kernels.native import advance_address
@@ -26,7 +27,8 @@ from nbopt.optim.radam import RAdam
 from nbopt.optim.rmsprop import RMSprop
 from nbopt.optim.rprop import Rprop
 from nbopt.optim.sgd import SGD
-from nbopt.solvers import first_order, lbfgs
+from nbopt.solvers import first_order, lbfgs, lbfgsb
+from nbopt.solvers.bounds import move_within, read_bounds
 from nbopt.solvers.bursts import EVALUATE, STOP
 from nbopt.solvers.objective import objective
 from nbopt.solvers.options import Options, read_first_order, read_options
@@ -51,6 +53,12 @@ class Engine(NamedTuple):
 def _lbfgs() -> Engine:
     """Return the engine of method "lbfgs", compiled or from disk."""
     return Engine(lbfgs.Workspace, lbfgs.advance, advance_address(lbfgs.advance))
+
+
+@functools.cache
+def _lbfgsb() -> Engine:
+    """Return the engine of method "lbfgs" for bounds; it lacks them still."""
+    return Engine(lbfgsb.Workspace, lbfgsb.advance, advance_address(lbfgsb.advance))
 
 
 @functools.cache
@@ -124,7 +132,10 @@ def minimize(
         ``options["eps"]``, the others relative steps, as in scipy.
     hess, hessp : optional
         Not used; a RuntimeWarning says so.
-    bounds, constraints : optional
+    bounds : scipy.optimize.Bounds or sequence of (min, max), optional
+        None or an infinity where there is no bound; of method "lbfgs" only. No point beyond them is
+        evaluated, by finite differences neither. `x0` is moved within them, with an OptimizeWarning.
+    constraints : optional
         Not supported; a ValueError says so.
     tol : float, optional
         Sets the options `ftol` and `gtol`: 0 or more.
@@ -134,7 +145,8 @@ def minimize(
     options : dict, optional
         maxcor : int >= 1, default 10. Pairs that the inverse Hessian is made of.
         ftol : float >= 0, default 2.22e-9. Stop where ``(f_k - f_{k+1})/max(|f_k|, |f_{k+1}|, 1) <= ftol``.
-        gtol : float >= 0, default 1e-5. Stop where no element of the gradient is larger.
+        gtol : float >= 0, default 1e-5. Stop where no element of the gradient is larger; with bounds:
+        of the projected gradient, ``P(x - g) - x`` with P the projection onto the bounds.
         maxfun : int >= 1, default 15000. No more calls of `fun`, those of finite differences included.
         maxiter : int >= 0, default 15000.
         maxls : int >= 1, default 20. Evaluations in one line search.
@@ -152,10 +164,10 @@ def minimize(
     Returns
     -------
     OptimizeResult
-        With x, fun, jac, nfev, njev, nit, status, message, success, hess_inv (made when asked for) and
-        jac_method ("user", or the kind of differences). Status 0: converged; 1: a limit was reached;
-        2: no progress, or nothing finite at x0; 98: Ctrl-C, with the best iterate so far; 99: the
-        callback raised StopIteration.
+        With x, fun, jac (by differences NaN where two bounds are equal), nfev, njev, nit, status, message,
+        success, hess_inv (made when asked for) and jac_method ("user", or the kind of differences).
+        Status 0: converged; 1: a limit was reached; 2: no progress, or nothing finite at x0; 98: Ctrl-C,
+        with the best iterate so far; 99: the callback raised StopIteration.
 
     Raises
     ------
@@ -166,7 +178,8 @@ def minimize(
 
     Notes
     -----
-    L-BFGS (Liu and Nocedal 1989) with the line search of Moré and Thuente (1994). A value or gradient
+    L-BFGS (Liu and Nocedal 1989), with bounds L-BFGS-B (Byrd, Lu, Nocedal and Zhu 1995; Morales and
+    Nocedal 2011), with the line search of Moré and Thuente (1994). A value or gradient
     that is not finite counts as too far. Where the search finds nothing lower, the method starts again
     with steepest descent once before it gives up. An exception in `fun`, `jac` or `callback` reaches
     the caller.
@@ -182,13 +195,14 @@ def minimize(
     >>> res = nbopt.minimize(rosenbrock, [-1.2, 1.0], args=(1.0, 100.0), jac=True)
     >>> res.success, res.x.round(4)
     (True, array([1., 1.]))
+    >>> nbopt.minimize(rosenbrock, [-1.2, 1.0], (1.0, 100.0), jac=True, bounds=[(None, 0.5), (0, 2)]).x
+    array([0.5 , 0.25])
     """
     chosen = _LBFGS if method is None else _method(method)
-    engine = chosen.engine()
     if not callable(fun):
         raise TypeError(f"minimize: fun={fun!r} must be callable")
-    if bounds is not None or constraints != () or hess is not None or hessp is not None:
-        _refuse(method or "lbfgs", hess, hessp, bounds, constraints)
+    if constraints != () or hess is not None or hessp is not None:
+        _refuse(method or "lbfgs", hess, hessp, constraints)
     if callback is not None and not callable(callback):
         raise TypeError(f"minimize: callback={callback!r} must be callable")
     if type(args) is not tuple and not isinstance(args, tuple):
@@ -196,6 +210,11 @@ def minimize(
     read = chosen.read(options, tol)
     x = _start(x0)
     jac, ways = _derivatives(jac, read, x.size)
+    ends = None if bounds is None else read_bounds(bounds, x.size)
+    if ends is None:
+        engine = chosen.engine()
+    else:
+        engine, ways = _within(method or "lbfgs", chosen, x, ways, *ends)
     calls = objective(fun, jac, ways, args, x.size)
     return _solve(engine, calls, x, read, ways, None if callback is None else _wrapped(callback))
 
@@ -210,10 +229,19 @@ def _method(method: Any) -> Method:
     return found
 
 
-def _refuse(method: str, hess: Any, hessp: Any, bounds: Any, constraints: Any) -> None:
+def _within(
+    method: str, chosen: Method, x: np.ndarray, ways: Differences | None, lower: np.ndarray, upper: np.ndarray
+) -> tuple[Engine, Differences | None]:
+    """Move x within the bounds; return the engine for them and the differences that heed them."""
+    if chosen is not _LBFGS:
+        raise ValueError(f'minimize: method={method!r} takes no bounds; "lbfgs" does')
+    move_within(x, lower, upper)
+    workspace = functools.partial(lbfgsb.Workspace, lower=lower, upper=upper)
+    return _lbfgsb()._replace(workspace=workspace), ways and BoundedDifferences(ways, lower, upper)
+
+
+def _refuse(method: str, hess: Any, hessp: Any, constraints: Any) -> None:
     """Refuse or warn about what no method here uses."""
-    if bounds is not None:
-        raise ValueError("minimize: bounds are not supported yet; they come with a later version")
     if len(constraints) if isinstance(constraints, tuple | list | dict) else constraints is not None:
         raise ValueError(
             f"minimize: method={method!r} has no constraints; "
@@ -305,6 +333,8 @@ def _result(
     x, g = w.x, w.g
     if stopped is not None:  # in the middle of a search, perhaps
         x, g = w.iterate()
+    if isinstance(ways, BoundedDifferences):
+        g[ways.lower == ways.upper] = math.nan  # not known
     result = LazyResult(
         x=x,
         fun=w.f,

@@ -8,9 +8,11 @@ from typing import Any
 
 import numpy as np
 
+from nbopt.autodiff.bounded_differences import BoundedDifferences
 from nbopt.autodiff.finite_differences import Differences
 from nbopt.kernels.compile import is_compiled
 from nbopt.kernels.native import COMPLEX, GRADIENT, PAIR, VALUE, NotNative, entry_for
+from nbopt.solvers.bounded_bursts import burst_within
 from nbopt.solvers.bursts import EVALUATE, Bursts, burst, burst_complex, burst_differences
 
 
@@ -123,6 +125,8 @@ def _compiled_differences(fun: Any, ways: Differences, args: tuple[Any, ...], n:
     rest: tuple[Any, ...] = (np.empty(n), ways.steps, ways.rule, ways.automatic)
     if ways.method != "cs":
         source = entry.address, entry.words(args), ways.method == "3-point", *rest
+        if isinstance(ways, BoundedDifferences):
+            return Bursts(burst_within, (*source, ways.lower, ways.upper), (entry, args))
         return Bursts(burst_differences, source, (entry, args))
     other = entry_for(fun, args, COMPLEX)
     scratch = np.empty(n, np.complex128)

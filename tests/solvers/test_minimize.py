@@ -234,8 +234,6 @@ def test_what_is_refused():
         minimize(rosenbrock, START, method="simplex", jac=True)
     with pytest.raises(ValueError, match="method=3 must be one of"):
         minimize(rosenbrock, START, method=3, jac=True)
-    with pytest.raises(ValueError, match="bounds are not supported yet"):
-        minimize(rosenbrock, START, jac=True, bounds=[(0, 1), (0, 1)])
     for constraints in ({"type": "eq", "fun": value}, [{"type": "eq", "fun": value}], object()):
         with pytest.raises(ValueError, match="no constraints"):
             minimize(rosenbrock, START, jac=True, constraints=constraints)
