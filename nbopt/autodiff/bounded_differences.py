@@ -24,14 +24,14 @@ def forward_within(x, h, low, high):
     if low <= x + h <= high:
         return x + h
     below, above = x - low, high - x
-    if abs(h) <= max(below, above):
+    if abs(h) <= (below if h > 0.0 else above):
         return min(max(x - h, low), high)
     return high if above >= below else low
 
 
 @compiled
 def central_within(x, h, low, high):
-    """Return the two points for a step h > 0, and whether they lie on one side of x, the nearer one first."""
+    """Return the two points for a step h > 0, and whether both lie beside x on one side, the nearer first."""
     below, above = x - low, high - x
     if h <= below and h <= above:
         return max(x - h, low), min(x + h, high), False
@@ -40,8 +40,12 @@ def central_within(x, h, low, high):
     if 0.0 < aside <= nearest:
         return max(x - nearest, low), min(x + nearest, high), False
     if above >= below:
-        return min(x + aside, high), (x + 2.0 * h if 2.0 * h < above else high), True
-    return max(x - aside, low), (x - 2.0 * h if 2.0 * h < below else low), True
+        first, second = min(x + aside, high), x + 2.0 * h if 2.0 * h < above else high
+    else:
+        first, second = max(x - aside, low), x - 2.0 * h if 2.0 * h < below else low
+    if first in (x, second):  # no number lies between: x itself and its neighbour
+        return x, second, False
+    return first, second, True
 
 
 @compiled
