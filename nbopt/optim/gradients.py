@@ -115,7 +115,17 @@ def _sum_duplicates(index: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, 
     order = np.argsort(index, kind="stable")
     index, values = index[order], values[order]
     first = np.flatnonzero(np.r_[True, np.diff(index) > 0])
-    return index[first], np.add.reduceat(values, first, axis=0, dtype=values.dtype)
+    lengths = np.diff(np.r_[first, index.size])
+    if 8 * first.size < index.size:
+        return index[first], np.add.reduceat(values, first, axis=0, dtype=values.dtype)
+    # reduceat costs most for each of its sums: only those of several rows go through it.
+    several = lengths > 1
+    summed = values[first]
+    if several.any():
+        parts, ends = values[np.repeat(several, lengths)], np.cumsum(lengths[several])
+        starts = ends - lengths[several]
+        summed[several] = np.add.reduceat(parts, starts, axis=0, dtype=values.dtype)
+    return index[first], summed
 
 
 def _merge(index: np.ndarray, values: np.ndarray, length: int) -> Blocks:

@@ -32,6 +32,17 @@ def dense(index, values):
     return g
 
 
+@pytest.mark.parametrize("rows", [1, 3, 40, 100_000])  # nearly all equal, many equal, some, none
+def test_rows_that_occur_several_times_are_summed(rows):
+    rng = np.random.default_rng(rows)
+    index = rng.integers(0, rows, 50) if rows < 100 else rng.choice(rows, 50, replace=False)
+    values = rng.standard_normal((50, WIDTH))
+    p, expected = np.zeros((rows, WIDTH)), np.zeros((rows, WIDTH))
+    nbopt.SGD([p], lr=1.0).step(grads=[(index, values)])
+    np.add.at(expected, index, -values)
+    np.testing.assert_allclose(p, expected, rtol=1e-13, atol=1e-14)
+
+
 def table(dtype=np.float64):
     return np.random.default_rng(9).standard_normal((N, WIDTH)).astype(dtype)
 
