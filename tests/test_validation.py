@@ -117,6 +117,15 @@ def test_contest_in_a_process_of_its_own(monkeypatch):
     assert len(timings["move"].rounds) == 2 and timings["move"].seconds > 0
 
 
+@pytest.mark.parametrize("shape", [(3, 5), (5, 3)])
+def test_the_cases_of_the_zoo_run(shape):
+    from validation import cases_nbopt
+
+    rows, columns = shape
+    assert timing.time_block(cases_nbopt.muon_products(rows, columns, "float32"), 0.0) > 0
+    assert timing.time_block(cases_nbopt.sparse_step(10, 2, 4), 0.0) > 0
+
+
 def test_waiting_for_a_quiet_machine_ends():
     assert 0.0 <= quiet.busy(0.01) <= 1.0
     quiet.wait_until_quiet(0.0)
@@ -138,6 +147,10 @@ def test_report_shows_budgets_losses_and_what_is_missing(tmp_path):
     page = report.write(tmp_path, ["# head"], [section]).read_text()
     assert "5 µs (float64) | **missed by 25%** | because |" in page
     assert "- we lose here" in page and "- torch" in page and "## One" in page
+    better = report.Section("Two")
+    better.worst("adam_10_kept", {"elsewhere": 4.5})
+    assert "5 µs (float64)" in report.budget_table([section, better])
+    assert "5 µs (float64)" in report.budget_table([better, section])
     assert report.span(2.5e-5) == "25 µs" and report.count(20_000_000) == "2e7"
     quick = list(step_cost.situations(quick=True))
     assert len(set(quick)) == len(quick) < len(list(step_cost.situations(quick=False)))

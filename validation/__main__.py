@@ -12,7 +12,7 @@ from validation import environment, report
 from validation.peers import Peers
 
 # A new section is a file with run(peers, quick, folder) -> Section, and its name here.
-SECTIONS = ("step_cost", "roofline", "crossing", "solves", "evaluations", "first_result")
+SECTIONS = ("step_cost", "zoo", "roofline", "crossing", "solves", "evaluations", "first_result")
 
 
 def main() -> None:

@@ -9,6 +9,7 @@ import numpy as np
 
 import nbopt
 from nbopt.kernels import launcher
+from nbopt.optim.muon import PRODUCTS
 from validation import rosenbrock
 from validation.problems import PROBLEMS
 from validation.timing import Case
@@ -36,6 +37,34 @@ def step(
             p.grad = g.copy()
 
     return Case(opt.step, new_gradients if fresh else None)
+
+
+def sparse_step(rows: int, columns: int, touched: int) -> Case:
+    """Return a step of SparseAdam over a float32 table, with a gradient at so many different rows."""
+    rng = np.random.default_rng(0)
+    table = nbopt.Parameter(rng.standard_normal((rows, columns), np.float32))
+    where = rng.choice(rows, touched, replace=False)
+    table.grad = where, rng.standard_normal((touched, columns), np.float32)
+    return Case(nbopt.SparseAdam([table]).step)
+
+
+def muon_products(rows: int, columns: int, dtype: str) -> Case:
+    """Return the matrix products of a Muon step, and nothing else: 5 times A = X X', A A, (A A) X."""
+    syrk, gemm = PRODUCTS[np.dtype(dtype)]
+    rng = np.random.default_rng(0)
+    n = min(rows, columns)
+    x = np.asfortranarray(rng.standard_normal((columns, rows)).astype(dtype) / 1000)
+    a, square, y = (np.zeros(shape, dtype, order="F") for shape in ((n, n), (n, n), x.shape))
+    wide = rows <= columns
+    factors = (x, square) if wide else (square, x)
+
+    def products() -> None:
+        for _ in range(5):
+            syrk(1.0, x, c=a, trans=int(wide), overwrite_c=1)
+            syrk(1.0, a, c=square, overwrite_c=1)
+            gemm(1.0, *factors, c=y, overwrite_c=1)
+
+    return Case(products)
 
 
 def forced_step(way: str, **given: Any) -> Case:

@@ -30,6 +30,16 @@ def step(
     return Case(step, new_gradients if fresh else None)
 
 
+def sparse_step(rows: int, columns: int, touched: int) -> Case:
+    """Return a step of SparseAdam over a float32 table, with the gradient that a backward pass gives."""
+    torch.manual_seed(0)
+    table = torch.randn(rows, columns).requires_grad_()
+    where = torch.randperm(rows)[:touched][None]
+    values = torch.randn(touched, columns)
+    table.grad = torch.sparse_coo_tensor(where, values, table.shape, check_invariants=False)
+    return Case(torch.optim.SparseAdam([table]).step)
+
+
 def problem(name: str) -> dict[str, Any]:
     """Solve a problem of validation/problems.py with torch's LBFGS, strong Wolfe, gtol as scipy's."""
     chosen = PROBLEMS[name]

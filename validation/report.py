@@ -69,18 +69,19 @@ def count(n: int) -> str:
 
 def budget_table(sections: Sequence[Section]) -> str:
     """Return the table of budgets: what was asked, what was measured, and why if it misses."""
-    measured = {key: value for s in sections for key, value in s.measured.items()}
     rows = []
     for budget in BUDGETS:
-        found = measured.get(budget.key)
+        values = [s.measured[budget.key] for s in sections if budget.key in s.measured]
+        found = (max if budget.at_most else min)(values, key=lambda m: m.value, default=None)
         if found is None:
             rows.append([budget.what, budget.limit_text, "not measured in this run", "", ""])
             continue
         met = budget.met(found.value)
         where = f" ({found.where})" if found.where else ""
         verdict = "met" if met else f"**missed by {budget.short(found.value)}**"
+        reason = "; ".join(filter(None, (found.why, budget.cause))) or "not looked into yet"
         rows.append([budget.what, budget.limit_text, budget.show(found.value) + where, verdict,
-                     "" if met else found.why or budget.cause])  # fmt: skip
+                     "" if met else reason])  # fmt: skip
     return table(["what", "budget", "measured (worst case)", "", "why"], rows)
 
 

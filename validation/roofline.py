@@ -44,7 +44,11 @@ def run(peers: Peers, quick: bool, folder: Path) -> Section:
     ]  # fmt: skip
     section.blocks.append(table(["optimizer", "dtype", "step", "loop", "step", "loop", "share"], rows))
     section.blocks.append(save(_figure(found), folder, "roofline", "memory speed of steps and bare loops"))
-    section.worst("roofline", {f"{label}, {dtype}": r for (label, dtype), r in shares.items()})
+    why = {
+        f"{label}, {dtype}": f"step {span(t['step'].seconds)}, bare loop {span(t['loop'].seconds)}"
+        for (label, dtype), t in found.items()
+    }
+    section.worst("roofline", {f"{label}, {dtype}": r for (label, dtype), r in shares.items()}, why=why)
     section.losses += [
         f"{label}, {dtype}, {ELEMENTS:.0e} elements: {share:.2f} of the bare loop's speed."
         for (label, dtype), share in shares.items()
