@@ -20,7 +20,16 @@ class Data(NamedTuple):
     W: np.ndarray = _NO_WEIGHTS
 
 
-def read_data(owner: str, xdata: Any, ydata: Any, sigma: Any, check_finite: Any, nan_policy: Any) -> Data:
+def read_data(
+    owner: str,
+    xdata: Any,
+    ydata: Any,
+    sigma: Any,
+    check_finite: Any,
+    nan_policy: Any,
+    weights: Any = None,
+    names: tuple[str, str] = ("xdata", "ydata"),
+) -> Data:
     """Return the data of a fit, or say what is wrong with them.
 
     Parameters
@@ -29,6 +38,10 @@ def read_data(owner: str, xdata: Any, ydata: Any, sigma: Any, check_finite: Any,
         The public function that was called, for the messages.
     xdata, ydata, sigma, check_finite, nan_policy
         As for `curve_fit`.
+    weights : array_like of shape (M,), optional
+        In place of `sigma`: what the squares are multiplied by.
+    names : (str, str)
+        What the caller calls `xdata` and `ydata`.
 
     Returns
     -------
@@ -44,19 +57,23 @@ def read_data(owner: str, xdata: Any, ydata: Any, sigma: Any, check_finite: Any,
             raise ValueError(f"{owner}: `nan_policy='propagate'` is not supported by this function.")
         raise ValueError(f"{owner}: nan_policy must be one of {{None, 'raise', 'omit'}}, not {nan_policy!r}")
     finite = nan_policy is None if check_finite is None else bool(check_finite)
-    y = _numbers(owner, "ydata", ydata, finite)
-    x = _numbers(owner, "xdata", xdata, finite) if isinstance(xdata, list | tuple | np.ndarray) else xdata
+    y = _numbers(owner, names[1], ydata, finite)
+    x = _numbers(owner, names[0], xdata, finite) if isinstance(xdata, list | tuple | np.ndarray) else xdata
     if not y.size:
-        raise ValueError(f"{owner}: `ydata` must not be empty!")
+        raise ValueError(f"{owner}: `{names[1]}` must not be empty!")
     if y.ndim != 1:
         if y.ndim > 1:
-            raise ValueError(f"{owner}: ydata has shape {y.shape}; it must have one dimension")
+            raise ValueError(f"{owner}: {names[1]} has shape {y.shape}; it must have one dimension")
         y = y.reshape(1)
     s = None if sigma is None else np.asarray(sigma, np.float64)
+    if weights is not None:
+        s = _squared_weights(owner, weights, y.size)
     if nan_policy is not None:
         x, y, s = _without_nan(owner, x, y, s, nan_policy)
     if s is None:
         return Data(x, y)
+    if weights is not None:
+        return Data(x, y, WEIGHTS, np.ascontiguousarray(np.sqrt(s).reshape(1, -1)))
     return Data(x, y, *_weights(owner, s, y.size))
 
 
@@ -90,6 +107,17 @@ def _without_nan(owner: str, x: Any, y: np.ndarray, s: Any, policy: str) -> tupl
     elif s is not None and s.ndim == 2:
         s = s[keep][:, keep]
     return x, y[keep], s
+
+
+def _squared_weights(owner: str, weights: Any, m: int) -> np.ndarray:
+    """Return the weights of the squares, or say what is wrong with them."""
+    w = _numbers(owner, "weights", weights, True)
+    if w.shape != (m,):
+        raise ValueError(f"{owner}: weights has shape {w.shape}; it must be ({m},)")
+    if (w < 0.0).any() or not w.any():
+        bad = int(np.flatnonzero(w < 0.0)[0]) if (w < 0.0).any() else 0
+        raise ValueError(f"{owner}: weights[{bad}]={w[bad]}; none may be negative, and not all may be 0")
+    return w
 
 
 def _weights(owner: str, s: np.ndarray, m: int) -> tuple[int, np.ndarray]:

@@ -255,11 +255,14 @@ def _problem(
         raise ValueError(f"{_OWNER}: jac='dual' needs a model compiled with numba.njit")
     user = derivatives if callable(jac) else None
     refine = jac == "auto" and diff_step is None
-    change = 0.0
     if refine:  # MINPACK's steps, for parameters may be tiny; but one that is 0 in fact has no size
+        diff_step = _FORWARD
+
+    def change() -> float:
         weighted = data.y.copy()
         whiten(data.kind, data.W, weighted)
-        diff_step, change = _FORWARD, _SHARE * float(np.linalg.norm(weighted))
+        return _SHARE * float(np.linalg.norm(weighted)) if refine else 0.0
+
     return Problem(
         form[0], form[1], (data.x, data.y), residuals, user, start, lower, upper, m, diff_step, refine,
         change, data.kind, data.W,

@@ -201,7 +201,7 @@ class Problem(NamedTuple):
     m: int
     diff_step: Any = None
     refine: bool = False  # take central differences at the end
-    change: float = 0.0  # of the residuals, what makes the size of a variable that is near 0
+    change: Callable[[], float] = float  # of the residuals, what makes the size of a variable that is near 0
     kind: int = NONE
     W: np.ndarray = _NO_WEIGHTS
     loss: Callable[[np.ndarray], None] | None = None
@@ -294,7 +294,7 @@ def _compiled(problem: Problem) -> Bursts:
     central = AT_THE_END if problem.refine else ALWAYS if ways.method == "3-point" else NEVER
     rest = np.empty((2, n)), np.empty(n, np.int64), np.empty((2, m))
     automatic = np.array([ways.automatic, fine.automatic])
-    limits = problem.lower, problem.upper, np.zeros(n), problem.change
+    limits = problem.lower, problem.upper, np.zeros(n), problem.change()
     more = *limits, steps, ways.rule, automatic, central
     return Bursts(burst_differences, (*start, *more, *rest), (entry, args), ways.method)
 
@@ -344,25 +344,28 @@ def _python_differences(problem: Problem, fun: Callable, ways: Differences, floo
     """Return the Jacobian by finite differences of a function called from Python."""
     n, central = problem.x0.size, ways.method == "3-point"
     h, scheme = np.empty(n), np.empty(n, np.int64)
-    change = problem.change
+    change = problem.change()
     limits = problem.lower, problem.upper, floor
     rules = *limits, ways.steps, ways.rule, ways.automatic, central, h, scheme
 
     def jac(x: np.ndarray, r: np.ndarray) -> np.ndarray:
         place_steps(x, *rules)
-        columns = np.empty((n, r.size))
+        columns, widths = np.empty((n, r.size)), np.empty((n, 1))
         for i, (at, step, how) in enumerate(zip(x.tolist(), h.tolist(), scheme.tolist(), strict=True)):
             one = at - step if how == CENTRAL else at + step
-            two = at + step if how == CENTRAL else at + 2.0 * step
-            first = fun(_beside(x, i, one))
-            if how == FORWARD:
-                columns[i] = (first - r) / (one - at)
-                continue
-            second = fun(_beside(x, i, two))
-            if how == CENTRAL:
-                columns[i] = (second - first) / (two - one)
-            else:
-                columns[i] = (4.0 * first - 3.0 * r - second) / (two - at)
+            columns[i] = fun(_beside(x, i, one))
+            widths[i] = one - at
+            if how != FORWARD:
+                two = at + step if how == CENTRAL else at + 2.0 * step
+                second = fun(_beside(x, i, two))
+                if how == CENTRAL:
+                    columns[i] -= second - r
+                else:  # a parabola through three points on one side
+                    columns[i] *= 4.0
+                    columns[i] -= 2.0 * r + second
+                widths[i] = one - two if how == CENTRAL else two - at
+        columns -= r
+        columns /= widths
         if change > 0.0:
             norms = np.sqrt(np.einsum("ij,ij->i", columns, columns))
             floor[:] = np.where(norms > 0.0, change / np.where(norms > 0.0, norms, 1.0), 0.0)

@@ -18,7 +18,7 @@ from nbopt.fitting.residuals import Problem, calls_of
 from nbopt.fitting.steps import step_address
 from nbopt.kernels.native import advance_address
 from nbopt.solvers.bursts import EVALUATE, NEW_ITERATE, STOP
-from nbopt.solvers.result import LazyResult
+from nbopt.solvers.result import Lazy, LazyResult
 
 CALLBACK, INTERRUPT = -2, -3
 
@@ -72,6 +72,16 @@ def wrapped(callback: Callable[..., Any]) -> Callable[[OptimizeResult], Any]:
     return lambda result: callback(result.x.copy())
 
 
+def workspace_of(problem: Problem, settings: Settings, kind: int) -> ws.Workspace:
+    """Return the arrays of a run of the engine, its loss being of a kind."""
+    return ws.Workspace(
+        problem.x0, problem.m, problem.lower, problem.upper, settings.scale, kind, settings.f_scale,
+        settings.tolerances, settings.max_nfev, settings.callback is not None or settings.verbose == 2,
+        settings.cosines, settings.polish, settings.factor, step_address(problem.lower, problem.upper),
+        problem.refine,
+    )  # fmt: skip
+
+
 def solve(owner: str, problem: Problem, settings: Settings, r: np.ndarray | None) -> LazyResult:
     """Run the engine on a problem to its end.
 
@@ -94,12 +104,7 @@ def solve(owner: str, problem: Problem, settings: Settings, r: np.ndarray | None
         If residuals or Jacobian are not finite at the start.
     """
     kind = CALLABLE if callable(settings.loss) else settings.loss
-    w = ws.Workspace(
-        problem.x0, problem.m, problem.lower, problem.upper, settings.scale, kind, settings.f_scale,
-        settings.tolerances, settings.max_nfev, settings.callback is not None or settings.verbose == 2,
-        settings.cosines, settings.polish, settings.factor, step_address(problem.lower, problem.upper),
-        problem.refine,
-    )  # fmt: skip
+    w = workspace_of(problem, settings, kind)
     if kind == CALLABLE:
         problem = problem._replace(loss=lambda r: python_rho(settings.loss, r, settings.f_scale, w.rho))
     calls = calls_of(problem)
@@ -176,9 +181,6 @@ def _result(w: Any, calls: Any, kind: int, settings: Settings, stopped: int | No
     if kind == CALLABLE:
         python_rho(settings.loss, r, settings.f_scale, w.rho)
     weighted, jac = scaled(kind, r, w.jac, settings.f_scale, w.rho)
-    grad = weighted @ jac
-    mask = (x >= lines[ws.UPPER]).astype(int) - (x <= lines[ws.LOWER])
-    free = grad[mask * grad >= 0.0]
     message = MESSAGES[status]
     result = LazyResult(
         message=message,
@@ -188,9 +190,9 @@ def _result(w: Any, calls: Any, kind: int, settings: Settings, stopped: int | No
         x=x,
         cost=w.cost,
         jac=jac,
-        grad=grad,
-        optimality=float(np.abs(free).max(initial=0.0)),
-        active_mask=mask,
+        grad=Lazy(lambda: weighted @ jac),
+        optimality=Lazy(lambda: _optimality(result)),
+        active_mask=Lazy(lambda: _active(lines)),
         nfev=counts[ws.NFEV],
         njev=counts[ws.NJEV],
         nit=counts[ws.NIT],
@@ -203,3 +205,14 @@ def _result(w: Any, calls: Any, kind: int, settings: Settings, stopped: int | No
             f"first-order optimality {result['optimality']:.2e}."
         )
     return result
+
+
+def _active(lines: np.ndarray) -> np.ndarray:
+    """Return 1, -1 or 0 for a variable at its upper bound, its lower bound, or between."""
+    return (lines[ws.X] >= lines[ws.UPPER]).astype(int) - (lines[ws.X] <= lines[ws.LOWER])
+
+
+def _optimality(result: LazyResult) -> float:
+    """Return the largest element of the gradient that no bound holds."""
+    grad = result["grad"]
+    return float(np.abs(grad[result["active_mask"] * grad >= 0.0]).max(initial=0.0))

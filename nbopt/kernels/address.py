@@ -26,6 +26,11 @@ def call_native(context: Any, builder: Any, result: Any, kinds: tuple, address: 
     return value
 
 
+def try_native(context: Any, builder: Any, result: Any, kinds: tuple, address: Any, args: Any) -> Any:
+    """Emit a call of the function at ``address``; return whether it raised, what it raised being lost."""
+    return _call(context, builder, result, kinds, address, args)[0].is_error
+
+
 @intrinsic
 def call_loop(typing_context, address, p, g, state, h):
     """Call ``loop(p, g, state, h)`` at a machine address."""

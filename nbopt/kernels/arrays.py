@@ -7,8 +7,13 @@ from typing import Any
 import numpy as np
 from numpy.lib.array_utils import byte_bounds
 
+from nbopt.kernels.headers import address
+
 REALS = {np.dtype(np.float32), np.dtype(np.float64)}
-PAIRS = {np.dtype(np.complex64): np.dtype(np.float32), np.dtype(np.complex128): np.dtype(np.float64)}
+PAIRS: dict[np.dtype, np.dtype] = {
+    np.dtype(np.complex64): np.dtype(np.float32),
+    np.dtype(np.complex128): np.dtype(np.float64),
+}
 
 
 def memory_order(shape: tuple[int, ...], strides: tuple[int, ...]) -> list[int]:
@@ -20,13 +25,20 @@ def is_dense(a: np.ndarray) -> bool:
     """Tell whether ``a`` fills one block of memory without gaps or overlaps, in any order of axes."""
     if a.flags.c_contiguous or a.flags.f_contiguous:
         return True
-    step = a.itemsize
-    for k in reversed(memory_order(a.shape, a.strides)):
-        if a.shape[k] == 1:
+    return fills_one_block(a.shape, a.strides, a.itemsize)
+
+
+def fills_one_block(shape: tuple[int, ...], strides: tuple[int, ...], itemsize: int) -> bool:
+    """Tell whether elements laid out so fill one block of memory without gaps or overlaps."""
+    if 0 in shape:
+        return True
+    step = itemsize
+    for k in reversed(memory_order(shape, strides)):
+        if shape[k] == 1:
             continue
-        if a.strides[k] != step:
+        if strides[k] != step:
             return False
-        step *= a.shape[k]
+        step *= shape[k]
     return True
 
 
@@ -50,18 +62,13 @@ def as_complex(a: np.ndarray) -> np.ndarray:
     return pair[..., 0]
 
 
-def address(a: np.ndarray) -> int:
-    """Return the address of the first element."""
-    return a.__array_interface__["data"][0]
-
-
 def fingerprint(a: np.ndarray) -> tuple:
     """Return what changes when an array's memory is moved or laid out anew."""
     return address(a), a.shape, a.strides, a.dtype, a.flags.writeable
 
 
-def same_layout(a: np.ndarray, b: np.ndarray) -> bool:
-    """Tell whether elements with the same index stand at the same place in both arrays."""
+def same_layout(a: Any, b: Any) -> bool:
+    """Tell whether elements with the same index stand at the same place in both arrays, on a device too."""
     if a.shape != b.shape:
         return False
     pairs = zip(a.shape, a.strides, b.strides, strict=True)
@@ -80,7 +87,7 @@ def empty_like(a: np.ndarray) -> np.ndarray:
 def check_parameter(a: Any, where: str) -> None:
     """Refuse what cannot be updated in place; ``where`` opens the message."""
     if hasattr(a, "__cuda_array_interface__"):
-        raise TypeError(f"{where} is a CUDA array; device arrays come with the CUDA target")
+        raise TypeError(f"{where} is a CUDA array; here only arrays in host memory can be updated")
     if not isinstance(a, np.ndarray) or isinstance(a, np.ma.MaskedArray):
         raise TypeError(
             f"{where} is {type(a).__name__}; a parameter must be a NumPy array (or Parameter) "

@@ -108,3 +108,12 @@ def slot_offset(cls: type, name: str) -> int | None:
 
 
 HEADER = array_header()
+_READ = ctypes.c_int64.from_address
+_DATA = HEADER.data if HEADER else 0
+
+
+def address(a: np.ndarray) -> int:
+    """Return the address of the first element; an eighth of what asking NumPy costs."""
+    if _DATA and isinstance(a, np.ndarray):
+        return _READ(id(a) + _DATA).value
+    return a.__array_interface__["data"][0]

@@ -19,6 +19,7 @@ from numba.extending import intrinsic
 
 from nbopt.kernels.address import call_native
 from nbopt.kernels.compile import FLAGS, address_of, is_compiled
+from nbopt.kernels.headers import address
 
 _LINE = types.Array(types.float64, 1, "C")
 _COMPLEX_LINE = types.Array(types.complex128, 1, "C")
@@ -26,12 +27,14 @@ _COMPLEX_LINE = types.Array(types.complex128, 1, "C")
 # What an entry computes.
 GRADIENT = "gradient"  # f = entry(x, g, data): writes g; fun returns (f, g)
 PAIR = "pair"  # the same, of two functions
+EXACT = "exact"  # the same, made by the caller
 VALUE = "value"  # f = entry(x, data)
 COMPLEX = "complex"  # the same, of complex x
 
 _SIGNATURES = {
     GRADIENT: types.float64(_LINE, _LINE, types.intp),
     PAIR: types.float64(_LINE, _LINE, types.intp),
+    EXACT: types.float64(_LINE, _LINE, types.intp),
     VALUE: types.float64(_LINE, types.intp),
     COMPLEX: types.complex128(_COMPLEX_LINE, types.intp),
 }
@@ -148,7 +151,7 @@ class _Layout:
 def _flatten(a: Any, flat: list[Any]) -> None:
     """Append the numbers that stand for a value."""
     if isinstance(a, np.ndarray):
-        flat.append(a.__array_interface__["data"][0])
+        flat.append(address(a))
         flat += a.shape
         flat += a.strides
     elif isinstance(a, tuple):
@@ -294,15 +297,18 @@ def _check_results(fun: Any, jac: Any, what: str, kinds: tuple[Any, ...]) -> Non
         _check_gradient(_result_of(jac, (x, *kinds)), "jac")
 
 
-def _build(fun: Any, jac: Any, what: str, args: tuple[Any, ...]) -> Entry:
+def _build(fun: Any, jac: Any, what: str, args: tuple[Any, ...], make: Callable | None) -> Entry:
     """Compile the entry of ``fun`` for arguments of these types."""
     try:
         kinds = tuple(numba.typeof(a) for a in args)
     except (ValueError, NumbaError) as error:
         raise NotNative(str(error)) from None
     layout = _Layout(kinds)
-    _check_results(fun, jac, what, kinds)
-    entry = _WRITERS[what](fun, jac, layout.load())
+    if make is None:
+        _check_results(fun, jac, what, kinds)
+        entry = _WRITERS[what](fun, jac, layout.load())
+    else:
+        entry = make(fun, kinds, layout.load())
     # Nobody calls the entry from Python or C: leaving these wrappers out halves the compile time.
     dispatcher = numba.njit(entry, no_cpython_wrapper=True, no_cfunc_wrapper=True, **FLAGS)
     return Entry(dispatcher, _SIGNATURES[what], layout)
@@ -324,10 +330,36 @@ def _key(a: Any) -> Any:
     return t
 
 
-def entry_for(fun: Any, args: tuple[Any, ...], what: str, jac: Any = None) -> Entry:
+def entry_for(
+    fun: Any,
+    args: tuple[Any, ...],
+    what: str,
+    jac: Any = None,
+    make: Callable | None = None,
+    variant: Any = None,
+) -> Entry:
     """Return the entry of a compiled function for arguments like these; compile it if it is new.
 
     The entries are kept on the dispatcher itself and live as long as it does.
+
+    Parameters
+    ----------
+    fun : numba dispatcher
+    args : tuple
+        Its further arguments.
+    what : str
+        One of the kinds above.
+    jac : numba dispatcher, optional
+        The gradient, for PAIR.
+    make : callable, optional
+        ``make(fun, kinds, load)`` returns the Python function of an EXACT entry, ``kinds`` being the types
+        of the further arguments.
+    variant : hashable, optional
+        Tells apart what ``make`` makes.
+
+    Returns
+    -------
+    Entry
 
     Raises
     ------
@@ -338,11 +370,11 @@ def entry_for(fun: Any, args: tuple[Any, ...], what: str, jac: Any = None) -> En
     numba.core.errors.TypingError
         From the user's function, as if called from Python.
     """
-    key = (what, jac, *map(_key, args))
+    key = (what, jac, variant, *map(_key, args))
     entries = fun.__dict__.setdefault("_nbopt_entries", {})
     entry = entries.get(key)
     if entry is None:
-        entry = entries[key] = _build(fun, jac, what, args)
+        entry = entries[key] = _build(fun, jac, what, args, make)
     return entry
 
 

@@ -14,7 +14,7 @@ from numba import types
 from numba.core.errors import NumbaError
 from numba.extending import intrinsic
 
-from nbopt.kernels.address import call_native
+from nbopt.kernels.address import call_native, try_native
 from nbopt.kernels.compile import FLAGS
 from nbopt.kernels.native import Entry, NotNative, _key, _Layout, _result_of
 
@@ -58,6 +58,28 @@ def call_jacobian(typing_context, address, x, r, jac, data):
         return context.get_dummy_value()
 
     return types.none(types.intp, *kinds), codegen
+
+
+@intrinsic
+def try_residuals(typing_context, address, x, r, data):
+    """Call ``entry(x, r, data)`` on a thread that is not Python's; tell whether it raised."""
+    kinds = (x, r, types.intp)
+
+    def codegen(context, builder, signature, args):
+        return try_native(context, builder, types.none, kinds, args[0], args[1:])
+
+    return types.boolean(types.intp, *kinds), codegen
+
+
+@intrinsic
+def try_jacobian(typing_context, address, x, r, jac, data):
+    """Call ``entry(x, r, jac, data)`` on a thread that is not Python's; tell whether it raised."""
+    kinds = (x, r, jac, types.intp)
+
+    def codegen(context, builder, signature, args):
+        return try_native(context, builder, types.none, kinds, args[0], args[1:])
+
+    return types.boolean(types.intp, *kinds), codegen
 
 
 def _residual_entry(fun: Any, load: Any) -> Callable:

@@ -17,9 +17,8 @@ from numba.core import config as numba_config
 
 from nbopt.kernels.address import load_i32, load_i64
 from nbopt.kernels.arrays import PAIRS as COMPLEX
-from nbopt.kernels.arrays import address
 from nbopt.kernels.compile import compiled
-from nbopt.kernels.headers import ALIGNED, HEADER, WRITEABLE
+from nbopt.kernels.headers import ALIGNED, HEADER, WRITEABLE, address
 from nbopt.kernels.launcher import PARALLEL_BYTES, get_num_threads, on_all_threads, part
 from nbopt.kernels.reductions import dot, max_abs, sum_abs
 

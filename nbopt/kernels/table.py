@@ -15,8 +15,8 @@ import numpy as np
 from numba.core import config as numba_config
 
 from nbopt.kernels import launcher as at
-from nbopt.kernels.arrays import address, empty_like, in_memory_order, is_dense, same_layout
-from nbopt.kernels.headers import HEADER, slot_offset
+from nbopt.kernels.arrays import empty_like, in_memory_order, is_dense, same_layout
+from nbopt.kernels.headers import HEADER, address, slot_offset
 from nbopt.kernels.launcher import CHANGED, COUNTS, GRADIENT, LAUNCHED
 from nbopt.kernels.strided import StridedLaunch
 
@@ -78,14 +78,15 @@ class Table:
     def __init__(
         self,
         params: Sequence[Any],
-        arrays: Sequence[np.ndarray],
+        arrays: Sequence[Any],
         places: Sequence[int],
         offsets: np.ndarray | None,
         fingerprint: Callable[[Any], tuple],
         scalars: int = 0,
     ) -> None:
         dtype = arrays[0].dtype
-        self.params, self.arrays, self.places = list(params), list(arrays), list(places)
+        self.params, self.places = list(params), list(places)
+        self.arrays: list[Any] = list(arrays)
         self.dtype, self.offsets = dtype, offsets
         self.fingerprint, self.prints = fingerprint, [fingerprint(p) for p in params]
         self.active: list[bool] = [False] * len(params)
@@ -97,12 +98,17 @@ class Table:
         self.shared: tuple[float, ...] = ()
         self.held: list[Any] = []
         self.scratch: dict[int, np.ndarray] = {}
+        self.dtypes: dict[int, np.dtype] = {}  # dtype objects of gradients that are not NumPy's own
         self.h = np.zeros(at.NUMBERS)
         self._buffer: Any = self.h
         self.rows = np.zeros((len(params), at.COLUMNS), np.int64)
-        self.strided = None if all(is_dense(a) for a in arrays) else StridedLaunch(self.arrays)
+        self.strided = self._strided_launch(self.arrays)
         self._fill()
         self.measure()
+
+    def _strided_launch(self, arrays: list[np.ndarray]) -> StridedLaunch | None:
+        """Return the way to launch over arrays with gaps, None for dense ones."""
+        return None if all(is_dense(a) for a in arrays) else StridedLaunch(arrays)
 
     def _fill(self) -> None:
         """Write what does not change from step to step."""
@@ -125,7 +131,11 @@ class Table:
         self.states[row] = states
         self.rows[row, at.STATE : at.STATE + at.STATES] = 0
         for k, s in enumerate(states):
-            self.rows[row, at.STATE + k] = address(s)
+            self.rows[row, at.STATE + k] = self._address(s)
+
+    def _address(self, a: np.ndarray) -> int:
+        """Return where a state array lies."""
+        return address(a)
 
     def activate(self, active: Sequence[bool]) -> None:
         """Say which rows take part in the next launch."""
@@ -169,6 +179,9 @@ class Table:
                 scratch = self.scratch[row] = empty_like(a)
             np.copyto(scratch, gradient)
             gradient = scratch
+        elif id(gradient.dtype) != self.rows[row, at.NATIVE]:  # Numba's cached functions have their own
+            self.dtypes[row] = gradient.dtype
+            self.rows[row, at.NATIVE] = id(gradient.dtype)
         self.held[row] = gradient
         self.rows[row, at.G] = address(gradient)
 
@@ -272,7 +285,7 @@ class Table:
         empty = np.empty(0, self.dtype)
         with np.errstate(all="ignore"):
             for row in np.flatnonzero(rows[:, at.ACTIVE]):
-                arrays = [self.arrays[row], self.held[row], *(self.states[row] or ())]
+                arrays = [self.arrays[row], np.asarray(self.held[row]), *(self.states[row] or ())]
                 lines = [in_memory_order(a) if is_dense(a) else a.reshape(-1) for a in arrays]
                 p, g, *state = lines
                 loop(p, g, (*state, *[empty] * (at.STATES - len(state))), self.h)

@@ -1,0 +1,186 @@
+"""fit(): a model to data, with parameters by name and errors that can be believed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from nbopt.fitting.curve_data import Data, read_data
+from nbopt.fitting.curve_problem import CurveProblem
+from nbopt.fitting.fit_options import check_choices, read_f_scale, read_limit
+from nbopt.fitting.fit_result import FitResult
+from nbopt.fitting.model import check_count, is_compiled_model
+from nbopt.fitting.named_parameters import Named, read_parameters
+from nbopt.fitting.solve import INTERRUPT
+
+_OWNER = "fit"
+COSTS = ("least_squares", "poisson")
+
+
+def fit(
+    model: Callable[..., Any],
+    x: Any,
+    y: Any,
+    p0: Any = None,
+    *,
+    fixed: Any = (),
+    bounds: Any = None,
+    sigma: Any = None,
+    absolute_sigma: bool = False,
+    weights: Any = None,
+    cost: str = "least_squares",
+    loss: Any = "linear",
+    f_scale: float = 1.0,
+    jac: Any = None,
+    nan_policy: str | None = None,
+    max_nfev: int | None = None,
+) -> FitResult:
+    """Fit a model to data: named parameters, their errors, and a report.
+
+    If `model` is compiled with ``numba.njit``, the whole fit runs compiled and the Jacobian is exact.
+
+    Parameters
+    ----------
+    model : callable
+        ``model(x, *parameters) -> array of shape (m,)``. Its signature names the parameters.
+    x : array_like of shape (m,) or (k, m), or any object
+        Where the data were taken; passed to `model`.
+    y : array_like of shape (m,)
+        The data.
+    p0 : dict of str to float, or array_like of shape (n,), optional
+        Where to start. What is left out starts at its default in the signature; without `p0` at that, or
+        between the bounds, or at 1. For a model that takes ``*parameters`` a dict names them.
+    fixed : str, iterable of str, or dict of str to float, optional
+        Parameters that are not fitted: they keep their start, or the value in the dict.
+    bounds : dict of str to (lower, upper), or (lower, upper), or `scipy.optimize.Bounds`, optional
+        Bounds of some parameters by name, None meaning none; or of all, as in `curve_fit`.
+    sigma : array_like of shape (m,) or (m, m), or float, optional
+        Standard errors of `y`, all positive, or their covariance matrix, positive definite.
+    absolute_sigma : bool, optional
+        Whether `sigma` (or `weights`) is meant as it is; else only the ratios count, and the covariance is
+        scaled so that the reduced chi square is 1.
+    weights : array_like of shape (m,), optional
+        In place of `sigma`: factors of the squares, ``1 / sigma**2``; 0 leaves a point out.
+    cost : {"least_squares", "poisson"}, optional
+        "poisson": `y` are counts, the model is their mean, and the deviance is minimized, which gives
+        the parameters of maximum likelihood. The errors are those of the likelihood (Fisher's information),
+        whatever `absolute_sigma` says.
+    loss : {"linear", "soft_l1", "huber", "cauchy", "arctan"} or callable, optional
+        Robust loss, as in `least_squares`; the errors are then scipy's, from the scaled Jacobian.
+    f_scale : float, optional
+        Weighted residual from which on a point counts as an outlier: positive.
+    jac : callable or {None, "auto", "dual", "2-point", "3-point", "cs"}, optional
+        ``jac(x, *parameters) -> array of shape (m, n)``, or how to take derivatives. None and "auto":
+        exact ones of a compiled model, else finite differences.
+    nan_policy : {None, "raise", "omit"}, optional
+        What to do with NaN in the data; None refuses infinities, too.
+    max_nfev : int, optional
+        Evaluations of the model, without those of finite differences; ``200 * (n + 1)`` by default.
+
+    Returns
+    -------
+    FitResult
+        ``params``, ``cov``, ``chisqr``, ..., ``summary()``, ``plot()``, ``predict(x)``, ``conf_int(level)``,
+        ``bootstrap(n)``. A fit that stops early is a result too: `success` is False, `warnings` says why.
+
+    Raises
+    ------
+    ValueError
+        If an argument is out of its range, or the model is not finite at `p0`.
+    TypeError
+        If the model takes other parameters than were given.
+
+    Notes
+    -----
+    Levenberg-Marquardt as in `curve_fit`, with a final polish, so that the digits come from the data.
+    Standard errors are those of the linearized model, ``cov = s^2 inv(J'J)``; parameters on a bound count
+    as known there. `conf_int` does not linearize.
+
+    Examples
+    --------
+    >>> import numba
+    >>> import numpy as np
+    >>> import nbopt
+    >>> @numba.njit
+    ... def decay(t, a, rate):
+    ...     return a * np.exp(-rate * t)
+    >>> t = np.linspace(0.0, 4.0, 20)
+    >>> y = 2.5 * np.exp(-1.3 * t) + 0.01 * np.cos(40 * t)
+    >>> result = nbopt.fit(decay, t, y, {"a": 1.0, "rate": 1.0})
+    >>> print(result.params.a, result.params["rate"], sep=", ")
+    a = 2.5045 ± 0.0062, rate = 1.3029 ± 0.0052
+    """
+    if not callable(model):
+        raise TypeError(f"{_OWNER}: model={model!r} must be callable")
+    _check(cost, loss, jac, sigma, weights)
+    named = read_parameters(_OWNER, model, p0, fixed, bounds)
+    check_count(_OWNER, model, named.start.size)
+    if isinstance(getattr(x, "ndim", None), int) and x.ndim == 1:  # a Series, say
+        x = np.asarray(x)
+    data = read_data(_OWNER, x, y, sigma, None, nan_policy, weights, ("x", "y"))
+    _check_lengths(data)
+    poisson = cost == "poisson"
+    if poisson and (data.y < 0.0).any():
+        bad = int(np.flatnonzero(data.y < 0.0)[0])
+        raise ValueError(f"{_OWNER}: y[{bad}]={data.y[bad]}; with cost='poisson' counts may not be negative")
+    limit = 200 * (named.free.size + 1) if max_nfev is None else read_limit(_OWNER, max_nfev, named.free.size)
+    jac = "auto" if jac is None else jac
+    if jac == "dual" and not is_compiled_model(model, jac):
+        raise ValueError(f"{_OWNER}: jac='dual' needs a model compiled with numba.njit")
+    problem = CurveProblem(
+        _OWNER, model, jac, data, named, poisson, loss, read_f_scale(_OWNER, f_scale), limit
+    )
+    _check_start(problem, named)
+    found = problem.solve(named.start)
+    if found["status"] == INTERRUPT and not found["njev"]:  # nothing is known yet
+        raise KeyboardInterrupt
+    return FitResult(problem, found, poisson or bool(absolute_sigma))
+
+
+def _check(cost: Any, loss: Any, jac: Any, sigma: Any, weights: Any) -> None:
+    """Refuse what is no choice, or does not go together."""
+    if cost not in COSTS:
+        raise ValueError(f"{_OWNER}: cost={cost!r} must be one of {', '.join(map(repr, COSTS))}")
+    check_choices(_OWNER, "trf", jac, loss, 0)
+    if sigma is not None and weights is not None:
+        raise ValueError(f"{_OWNER}: sigma and weights say the same thing; give one of them")
+    if cost == "poisson" and sigma is not None:
+        raise ValueError(f"{_OWNER}: cost='poisson' takes the errors from the counts; sigma must be None")
+    if cost == "poisson" and isinstance(jac, str) and jac == "cs":
+        raise ValueError(f"{_OWNER}: cost='poisson' takes no complex steps; jac must not be 'cs'")
+    if cost == "poisson" and loss != "linear":
+        raise ValueError(f"{_OWNER}: cost='poisson' has no robust loss; loss must be 'linear'")
+
+
+def _check_lengths(data: Data) -> None:
+    """Refuse x and y of different lengths."""
+    x = data.x
+    if isinstance(x, np.ndarray) and (x.ndim == 0 or data.y.size not in x.shape):
+        where = f"x has shape {x.shape}"
+        raise ValueError(f"{_OWNER}: x and y must have the same length: {where}, y has shape {data.y.shape}")
+
+
+def _check_start(problem: CurveProblem, named: Named) -> None:
+    """Refuse a model that gives something else than finite numbers, one for each datum, at the start."""
+    y, start = problem.data.y, problem.named.start
+    values = np.asarray(problem.model(problem.data.x, *start.tolist()))
+    if values.dtype.kind not in "fiub":
+        raise TypeError(f"{_OWNER}: the model returned {values.dtype}; it must return real numbers")
+    if values.size != 1 and values.shape != y.shape:
+        raise ValueError(f"{_OWNER}: the model returned shape {values.shape}; y has shape {y.shape}")
+    values = values + 0.0 * y
+    bad = ~np.isfinite(values)
+    if problem.poisson:
+        bad |= (values < 0.0) | ((values == 0.0) & (y > 0.0))
+    if bad.any():
+        i = int(np.flatnonzero(bad)[0])
+        at = f", x={problem.data.x[i]:.8g}" if getattr(problem.data.x, "shape", None) == y.shape else ""
+        where = ", ".join(f"{n}={v:.8g}" for n, v in zip(named.names, start.tolist(), strict=True))
+        must = (
+            "must be a mean of counts, at least 0, and positive where y is"
+            if problem.poisson
+            else "must be finite"
+        )
+        raise ValueError(f"{_OWNER}: the model at p0 ({where}) gives {values[i]} at point {i}{at}; it {must}")

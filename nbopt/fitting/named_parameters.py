@@ -1,0 +1,200 @@
+"""The parameters of a fit by their names: where they start, which are fixed, and their bounds."""
+
+from __future__ import annotations
+
+import inspect
+import math
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+from scipy.optimize import Bounds
+
+
+class Named(NamedTuple):
+    """All parameters of a model in its order; ``free`` are the places of those that are not fixed."""
+
+    names: tuple[str, ...]
+    start: np.ndarray
+    free: np.ndarray
+    lower: np.ndarray
+    upper: np.ndarray
+
+
+def read_parameters(owner: str, model: Any, p0: Any, fixed: Any, bounds: Any) -> Named:
+    """Return the parameters of a model, or say what is wrong with how they were given.
+
+    Parameters
+    ----------
+    owner : str
+        The public function that was called, for the messages.
+    model, p0, fixed, bounds
+        As for `fit`.
+
+    Returns
+    -------
+    Named
+
+    Raises
+    ------
+    ValueError
+        If a value is out of its range.
+    TypeError
+        If the model takes other parameters than were given.
+
+    Examples
+    --------
+    >>> from nbopt.fitting.named_parameters import read_parameters
+    >>> read_parameters("fit", lambda x, a, b=2.0: a + b * x, {"a": 1.0}, "b", {"a": (0, None)}).start
+    array([1., 2.])
+    """
+    signature = _signature(owner, model)
+    held = _held(owner, fixed)
+    names, start = _start(owner, signature, p0, held, bounds)
+    for name in held:
+        if name not in names:
+            raise ValueError(f"{owner}: fixed names {name!r}, which is none of {', '.join(names)}")
+        if held[name] is not None:
+            start[names.index(name)] = _number(owner, "fixed", name, held[name])
+    lower, upper = _bounds(owner, bounds, names)
+    free = np.array([i for i, name in enumerate(names) if name not in held], np.int64)
+    if not free.size:
+        raise ValueError(f"{owner}: fixed holds every parameter; at least one must be free")
+    for i in free:
+        if not lower[i] <= start[i] <= upper[i]:
+            raise ValueError(
+                f"{owner}: p0 lies outside the bounds: "
+                f"{names[i]}={start[i]} must lie in [{lower[i]}, {upper[i]}]"
+            )
+    return Named(names, start, free, lower, upper)
+
+
+def _signature(owner: str, model: Any) -> dict[str, Any] | None:
+    """Return the names of a model's parameters after x with their defaults; None if it takes any number."""
+    try:
+        known = list(inspect.signature(getattr(model, "py_func", model)).parameters.values())
+    except (TypeError, ValueError):
+        return None
+    if any(p.kind == p.VAR_POSITIONAL for p in known):
+        return None
+    places = [p for p in known if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    if len(places) < 2:
+        raise ValueError(f"{owner}: the model must take x and at least one parameter after it")
+    empty = inspect.Parameter.empty
+    return {p.name: None if p.default is empty else p.default for p in places[1:]}
+
+
+def _held(owner: str, fixed: Any) -> dict[str, Any]:
+    """Return the names of fixed parameters with their values, None for the start."""
+    if isinstance(fixed, str):
+        return {fixed: None}
+    if isinstance(fixed, Mapping):
+        names = dict(fixed)
+    else:
+        try:
+            names = dict.fromkeys(fixed)
+        except TypeError:
+            raise TypeError(
+                f"{owner}: fixed={fixed!r} must be names, or a dict of names and values"
+            ) from None
+    bad = [name for name in names if not isinstance(name, str)]
+    if bad:
+        raise TypeError(f"{owner}: fixed holds {bad[0]!r}; it must hold names of parameters")
+    return names
+
+
+def _number(owner: str, argument: str, name: str, value: Any) -> float:
+    """Return a finite number, or say which is none."""
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        raise TypeError(f"{owner}: {argument}: {name}={value!r} must be a real number") from None
+    if not math.isfinite(number):
+        raise ValueError(f"{owner}: {argument}: {name}={number} must be finite")
+    return number
+
+
+def _start(
+    owner: str, signature: dict[str, Any] | None, p0: Any, held: dict[str, Any], bounds: Any
+) -> tuple[tuple[str, ...], np.ndarray]:
+    """Return the names and where they start."""
+    if isinstance(p0, Mapping):
+        return _start_by_name(owner, signature, p0, held)
+    if p0 is None:
+        if signature is None:
+            raise ValueError(
+                f"{owner}: the model's signature does not name its parameters; give p0 as a dict"
+            )
+        names = tuple(signature)
+        lower, upper = _bounds(owner, bounds, names)
+        within = zip(signature.values(), lower.tolist(), upper.tolist(), strict=True)
+        values = [_within(low, high) if default is None else default for default, low, high in within]
+    else:
+        try:
+            values = list(p0) if np.ndim(p0) else [p0]
+        except TypeError:
+            raise TypeError(f"{owner}: p0={p0!r} must be numbers, or a dict of names and numbers") from None
+        names = tuple(signature or (f"p{i}" for i in range(len(values))))
+        if len(values) != len(names):
+            raise TypeError(
+                f"{owner}: the model takes {len(names)} parameters after x "
+                f"({', '.join(names)}), but p0 has {len(values)}"
+            )
+    return names, np.array([_number(owner, "p0", n, v) for n, v in zip(names, values, strict=True)])
+
+
+def _start_by_name(
+    owner: str, signature: dict[str, Any] | None, p0: Mapping[str, Any], held: dict[str, Any]
+) -> tuple[tuple[str, ...], np.ndarray]:
+    """Return the names and where they start, p0 being a dict."""
+    names = tuple(map(str, p0)) if signature is None else tuple(signature)
+    unknown = [name for name in p0 if name not in names]
+    if unknown:
+        raise TypeError(f"{owner}: p0 names {unknown[0]!r}; the model takes {', '.join(names)}")
+    known = {**(signature or {}), **{n: v for n, v in held.items() if v is not None}, **p0}
+    missing = [name for name in names if known.get(name) is None]
+    if missing:
+        raise TypeError(f"{owner}: p0 has no value for {', '.join(missing)}")
+    return names, np.array([_number(owner, "p0", name, known[name]) for name in names])
+
+
+def _within(low: float, high: float) -> float:
+    """Return a start between two bounds, 1 if there are none."""
+    if math.isfinite(low) and math.isfinite(high):
+        return 0.5 * (low + high)
+    return low + 1.0 if math.isfinite(low) else high - 1.0 if math.isfinite(high) else 1.0
+
+
+def _bounds(owner: str, bounds: Any, names: tuple[str, ...]) -> tuple[np.ndarray, np.ndarray]:
+    """Return lower and upper bounds of all parameters."""
+    n = len(names)
+    lower, upper = np.full(n, -math.inf), np.full(n, math.inf)
+    if bounds is None:
+        return lower, upper
+    if isinstance(bounds, Mapping):
+        for name, pair in bounds.items():
+            if name not in names:
+                raise ValueError(f"{owner}: bounds names {name!r}, which is none of {', '.join(names)}")
+            if not isinstance(pair, tuple | list | np.ndarray) or len(pair) != 2:
+                raise ValueError(f"{owner}: bounds: {name}={pair!r} must be a pair (lower, upper)")
+            i = names.index(name)
+            lower[i] = -math.inf if pair[0] is None else pair[0]
+            upper[i] = math.inf if pair[1] is None else pair[1]
+    else:
+        ends = (bounds.lb, bounds.ub) if isinstance(bounds, Bounds) else bounds
+        if not isinstance(ends, tuple | list | np.ndarray) or len(ends) != 2:
+            raise ValueError(
+                f"{owner}: bounds must be two sequences, lower and upper, or a dict of names and pairs, "
+                f"such as {{{names[0]!r}: (0, None)}}"
+            )
+        try:
+            lower[:], upper[:] = ends[0], ends[1]
+        except (TypeError, ValueError):
+            raise ValueError(f"{owner}: bounds: lower and upper must have {n} numbers each, or one") from None
+    for i, name in enumerate(names):
+        if not lower[i] < upper[i]:
+            raise ValueError(
+                f"{owner}: bounds: the lower bound of {name}, {lower[i]}, "
+                f"must be less than the upper, {upper[i]}"
+            )
+    return lower, upper

@@ -1,0 +1,62 @@
+"""The parameters of a fit as they may be given; what is refused stands in test_fit.py, too."""
+
+import numpy as np
+import pytest
+from scipy.optimize import Bounds
+
+from nbopt.fitting.named_parameters import read_parameters
+
+
+def model(x, a, b, c=3.0):
+    return x
+
+
+CASES = [
+    # p0, fixed, bounds -> start, free, lower, upper
+    ([1, 2, 4], (), None, [1, 2, 4], [0, 1, 2], [-np.inf] * 3, [np.inf] * 3),
+    ({"b": 2, "a": 1}, (), None, [1, 2, 3], [0, 1, 2], [-np.inf] * 3, [np.inf] * 3),
+    (None, "a", (0, [1, np.inf, 5]), [0.5, 1, 3], [1, 2], [0] * 3, [1, np.inf, 5]),
+    (None, {"b": 9}, {"a": (None, -2)}, [-3, 9, 3], [0, 2], [-np.inf] * 3, [-2, np.inf, np.inf]),
+    ({"a": 1}, {"b": 9}, Bounds(0, 10), [1, 9, 3], [0, 2], [0] * 3, [10] * 3),
+    ({"a": 1, "b": 2}, ["c", "b"], {"b": (5, 6)}, [1, 2, 3], [0], [-np.inf, 5, -np.inf], [np.inf, 6, np.inf]),
+]
+
+
+@pytest.mark.parametrize("p0, fixed, bounds, start, free, lower, upper", CASES)
+def test_what_is_given_is_understood(p0, fixed, bounds, start, free, lower, upper):
+    found = read_parameters("fit", model, p0, fixed, bounds)
+    assert found.names == ("a", "b", "c")
+    np.testing.assert_array_equal(found.start, start)
+    np.testing.assert_array_equal(found.free, free)
+    np.testing.assert_array_equal(found.lower, lower)
+    np.testing.assert_array_equal(found.upper, upper)
+
+
+def test_a_model_of_any_number_takes_the_names_of_a_dict_or_numbers():
+    def many(x, *p):
+        return x
+
+    assert read_parameters("fit", many, {"u": 1, "v": 2}, (), None).names == ("u", "v")
+    assert read_parameters("fit", many, [1, 2], "p1", None).names == ("p0", "p1")
+
+
+@pytest.mark.parametrize(
+    "error, given, words",
+    [
+        (TypeError, (3j, (), None), "a=3j must be a real number|takes 3 parameters"),
+        (TypeError, ([1, 2, 3], 5, None), "fixed=5 must be names"),
+        (TypeError, ([1, 2, 3], [0], None), "fixed holds 0; it must hold names"),
+        (ValueError, ([1, 2, 3], {"a": np.inf}, None), "fixed: a=inf must be finite"),
+        (ValueError, ([1, 2, 3], (), {"a": 3}), r"bounds: a=3 must be a pair \(lower, upper\)"),
+        (ValueError, ([1, 2, 3], (), ([0, 0], 1)), "lower and upper must have 3 numbers each, or one"),
+        (ValueError, ([1, 2, 3], (), {"a": (np.nan, 1)}), "lower bound of a, nan, must be less"),
+        (
+            ValueError,
+            ([1, 2, 3], (), {"a": (1, 1)}),
+            "lower bound of a, 1.0, must be less than the upper, 1.0",
+        ),
+    ],
+)
+def test_what_is_wrong_is_said(error, given, words):
+    with pytest.raises(error, match=words):
+        read_parameters("fit", model, *given)
