@@ -8,6 +8,7 @@ import numpy as np
 
 from nbopt.optim.elementwise import ElementwiseOptimizer
 from nbopt.optim.ranges import NON_NEGATIVE, REAL, Range
+from nbopt.optim.state_dict import into_array
 
 
 def asgd(p, g, state, h):
@@ -100,7 +101,7 @@ class ASGD(ElementwiseOptimizer):
     def averages(self) -> list[np.ndarray | None]:
         """Return copies of the averaged parameters, in order; None where there was no step yet."""
         found = [self.state.get(p, {}).get("ax") for g in self.param_groups for p in g["params"]]
-        return [None if a is None else a.copy() for a in found]
+        return [None if a is None else into_array(a) for a in found]
 
     def algorithm(self, group: dict[str, Any]) -> Any:
         """Return the loop and the names of its state."""

@@ -38,6 +38,7 @@ import numpy as np
 
 from nbopt.kernels.arrays import memory_order
 from nbopt.optim.atomic_file import replacing, write_all
+from nbopt.optim.device_arrays import host_copy, on_device
 from nbopt.optim.parameter import Parameter
 from nbopt.optim.torch_tensors import is_tensor
 
@@ -232,6 +233,8 @@ class _Encoder:
             return {"array": self._array(x, where)}
         if is_tensor(x):
             return {"tensor": self._tensor(x, where)}
+        if on_device(x):
+            return {"array": self._array(host_copy(x), where)}
         return self._container(x, where, depth)
 
     def _container(self, x: Any, where: str, depth: int) -> Any:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from nbopt.optim.device_arrays import on_device
 from nbopt.optim.gradient_lines import lines_of_arrays, lines_of_parameters, why_no_grad
 from nbopt.optim.parameter import Parameter
 from nbopt.optim.ranges import Range, as_number
@@ -30,11 +31,12 @@ def clip_grad_norm_(
 ) -> Any:
     """Scale all gradients by one factor so that their norm, taken together, is at most ``max_norm``.
 
-    The factor is min(1, max_norm / (norm + 1e-6)), as in torch.
+    The factor is min(1, max_norm / (norm + 1e-6)), as in torch. Gradients on a device are measured
+    and scaled there; the call waits for their norm.
 
     Parameters
     ----------
-    parameters : iterable of Parameter or CPU torch tensor, or one of them
+    parameters : iterable of Parameter or torch tensor, or one of them
         Whatever has a ``.grad``. Where it is None the parameter is passed over; a parameter listed
         twice counts once. Sparse gradients are measured with duplicates summed.
     max_norm : float in [0, inf]
@@ -92,7 +94,7 @@ def clip_grad_value_(parameters: Any, clip_value: float, foreach: bool | None = 
 
     Parameters
     ----------
-    parameters : iterable of Parameter or CPU torch tensor, or one of them
+    parameters : iterable of Parameter or torch tensor, or one of them
         Whatever has a ``.grad``. Where it is None the parameter is passed over.
     clip_value : float in [0, inf]
         The largest absolute value that is left.
@@ -129,7 +131,7 @@ def get_total_norm(
 
     Parameters
     ----------
-    tensors : iterable of ndarray or CPU torch tensor, or one of them
+    tensors : iterable of ndarray, torch tensor or device array, or one of them
         The gradients themselves, not their parameters; None is passed over.
     norm_type : float, not 0
         The norm's order, as in `clip_grad_norm_`.
@@ -157,7 +159,7 @@ def get_total_norm(
     """
     owner = "get_total_norm"
     order = _order(owner, norm_type)
-    if isinstance(tensors, np.ndarray) or is_tensor(tensors):
+    if isinstance(tensors, np.ndarray) or is_tensor(tensors) or on_device(tensors):
         tensors = [tensors]
     arrays = [a for a in _listed(owner, tensors) if a is not None]
     unit, length = lines_of_arrays(owner, arrays).norm(order)

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from nbopt.kernels.table import CHANGED
+from nbopt.optim.device_arrays import new_state, on_device, placed
 from nbopt.optim.optimizer import Optimizer
 from nbopt.optim.param_groups import check_distinct
 from nbopt.optim.parameter import Parameter
@@ -22,7 +23,7 @@ class ElementwiseOptimizer(Optimizer):
     the loop and the arrays of state that it keeps per parameter; `numbers` gives what the loop reads
     in a step, computed in float64. The loop is a plain function ``loop(p, g, state, h)`` over 1-D
     arrays; it is compiled when it is first needed, and the same function serves one thread, many
-    threads and ``NUMBA_DISABLE_JIT=1``.
+    threads, a device, and ``NUMBA_DISABLE_JIT=1``.
 
     Parameters
     ----------
@@ -95,8 +96,11 @@ class ElementwiseOptimizer(Optimizer):
         for p in group["params"]:
             dtype = p.data.dtype if isinstance(p, Parameter) else dtype_of_tensor(p)
             unit = 1 + 1j if dtype.kind == "c" else 1
-            fill = {name: self.initial(group, name) * unit for name in names}
-            arrays = {name: np.full(tuple(p.shape), v, dtype) for name, v in fill.items()}
+            first = {name: self.initial(group, name) for name in names}
+            if on_device(p):
+                arrays = {name: new_state(p, v) for name, v in first.items()}
+            else:
+                arrays = {name: np.full(tuple(p.shape), v * unit, dtype) for name, v in first.items()}
             self.state[p] = {"step": np.zeros((), np.int64), **arrays}
 
     def _prepare(self) -> None:
@@ -208,7 +212,8 @@ class ElementwiseOptimizer(Optimizer):
         dtype = param.data.dtype if isinstance(param, Parameter) else dtype_of_tensor(param)
         _, names = self.algorithm(group)
         adopted = dict(state)
-        adopted.update({k: np.asarray(state[k]).astype(dtype, copy=False) for k in names if k in state})
+        cast = {k: np.asarray(state[k]).astype(dtype, copy=False) for k in names if k in state}
+        adopted.update({k: placed(param, a) for k, a in cast.items()})
         adopted.update({k: float(np.asarray(state[k]).item()) for k in self.scalars if k in state})
         if "step" in state:
             adopted["step"] = int(np.asarray(state["step"]).item())

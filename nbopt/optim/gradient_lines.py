@@ -9,8 +9,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.lib.array_utils import byte_bounds
 
-from nbopt.kernels.arrays import address, as_reals, in_memory_order, is_dense, overlapping, overlaps_itself
+from nbopt.kernels.arrays import as_reals, in_memory_order, is_dense, overlapping, overlaps_itself
+from nbopt.kernels.headers import address
 from nbopt.kernels.norms import KINDS, OFFSETS, PAIRS, Lines, disjoint, lines_from, lines_of, row_of
+from nbopt.optim.device_arrays import device_lines, on_device
 from nbopt.optim.gradients import coalesced, is_sparse
 from nbopt.optim.parameter import Parameter
 from nbopt.optim.torch_tensors import is_tensor, mark_written
@@ -87,6 +89,9 @@ def lines_of_parameters(owner: str, params: list[Any], distinct_entries: bool = 
         lines = _lines_of_tensors(grads)
         if lines is not None and lines.disjoint:
             return GradientLines(lines, tensors=grads)
+    if any(on_device(g) for g in grads):
+        listed = [p for p in params if p.grad is not None]
+        return GradientLines(device_lines(owner, listed, grads), tensors=[g for g in grads if is_tensor(g)])
     return _looked_at(owner, params, distinct_entries)
 
 
@@ -266,6 +271,8 @@ def _distinct(entries: list[_Entry]) -> list[_Entry]:
 def lines_of_arrays(owner: str, arrays: list[Any]) -> Lines:
     """Find the memory of arrays or tensors that are only to be measured."""
     lines = lines_of(arrays, writeable=False)
+    if lines is None and any(on_device(a) for a in arrays):
+        return device_lines(owner, arrays, arrays)
     if lines is None:
         entries = [_array_entry(f"{owner}: array {k}", a) for k, a in enumerate(arrays)]
         lines = lines_from([e.row for e in entries], [e.held for e in entries])

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from nbopt.kernels.arrays import as_reals
+from nbopt.kernels.cuda import is_device_array
 from nbopt.optim.torch_tensors import gradient_of_tensor, is_tensor, sparse_parts_of_tensor
 
 
@@ -32,6 +33,8 @@ def checked_gradient(p: Any, g: Any, where: str) -> np.ndarray:
         g = np.asarray(g)
     like = p.data
     if not isinstance(g, np.ndarray) or isinstance(g, np.ma.MaskedArray):
+        if is_device_array(g):
+            raise TypeError(f"{where} is on a device, its parameter in host memory")
         raise TypeError(f"{where} is {type(g).__name__}; it must be an array like its parameter")
     if g.shape != like.shape:
         raise ValueError(f"{where} has shape {g.shape}, its parameter {like.shape}")

@@ -106,6 +106,7 @@ class LBFGS(Optimizer):
     (array([1., 1.]), 'The largest gradient component is within tolerance_grad.')
     """
 
+    takes_device_arrays: ClassVar[bool] = False
     ranges: ClassVar[dict[str, Range]] = {
         "lr": NON_NEGATIVE,
         "tolerance_grad": NON_NEGATIVE,

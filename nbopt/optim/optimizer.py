@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from nbopt.optim.device_arrays import fill, on_device, refuse_device
 from nbopt.optim.gradients import is_sparse
 from nbopt.optim.hooks import (
     RemovableHandle,
@@ -37,8 +38,8 @@ class Optimizer:
     Parameters
     ----------
     params : iterable
-        Parameters, arrays (each is wrapped in a `Parameter`), CPU torch tensors, ``(name, array)``
-        pairs, or dicts of groups; or one dict from names to arrays.
+        Parameters, arrays (each is wrapped in a `Parameter`), torch tensors, ``(name, array)``
+        pairs, or dicts of groups; or one dict from names to arrays. Arrays may lie on a device.
     defaults : dict
         Options for the groups that do not set their own.
 
@@ -50,6 +51,8 @@ class Optimizer:
         State of each parameter: ``state[p]`` is a dict.
     defaults : dict
         The options given to the constructor.
+    takes_device_arrays : bool
+        Whether parameters may lie on a device; a subclass that reads them in Python may say no.
 
     Notes
     -----
@@ -78,6 +81,7 @@ class Optimizer:
     """
 
     ranges: ClassVar[dict[str, Range]] = {}
+    takes_device_arrays: ClassVar[bool] = True
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -148,6 +152,8 @@ class Optimizer:
             raise ValueError(f"{owner}: a group needs the key 'params'; got {sorted(param_group)}")
         group = {key: value for key, value in param_group.items() if key != "params"}
         params, names = read_params(owner, param_group["params"])
+        if not self.takes_device_arrays:
+            refuse_device(owner, params)
         if self.param_groups and ("param_names" in self.param_groups[0]) != (names is not None):
             raise ValueError(f"{owner}: all groups must have named parameters, or none")
         if names is not None:
@@ -205,7 +211,8 @@ class Optimizer:
     def _set_grads(self, grads: Any) -> None:
         """Give each parameter its gradient; refuse a wrong number or shape before any is set."""
         params = [p for group in self.param_groups for p in group["params"]]
-        if isinstance(grads, np.ndarray) and len(params) == 1 and grads.shape == params[0].shape:
+        alone = len(params) == 1 and (isinstance(grads, np.ndarray) or on_device(grads))
+        if alone and grads.shape == params[0].shape:
             grads = [grads]
         if isinstance(grads, dict) or not isinstance(grads, Iterable):
             raise TypeError(f"{self._owner}: grads must be a sequence with one array per parameter")
@@ -341,6 +348,8 @@ def _fill_with_zeros(p: Any) -> None:
         p.grad.zero_()
     elif isinstance(p.grad, np.ndarray) and p.grad.flags.writeable:
         p.grad[...] = 0
+    elif on_device(p.grad):
+        fill(p.grad, 0.0)
     else:
         p.grad = np.zeros(p.shape, p.dtype)
 

@@ -10,13 +10,14 @@ from typing import Any
 import numpy as np
 
 from nbopt.kernels.arrays import as_reals, check_parameter, overlapping
+from nbopt.optim.device_arrays import memory_of_parameter, on_device, overlapping_memory
 from nbopt.optim.parameter import Parameter
 from nbopt.optim.torch_tensors import is_tensor, view_of_tensor
 
 
 def read_groups(owner: str, params: Any) -> list[dict[str, Any]]:
     """Return a list of group dicts from arrays, (name, param) pairs, a dict of names, or groups."""
-    if isinstance(params, np.ndarray | Parameter) or is_tensor(params):
+    if _is_one_parameter(params):
         raise TypeError(
             f"{owner}: params must be an iterable of parameters or of group dicts, but got one "
             f"{type(params).__name__}; write [{type(params).__name__.lower()}] around it"
@@ -38,11 +39,16 @@ def read_groups(owner: str, params: Any) -> list[dict[str, Any]]:
     return items if isinstance(items[0], dict) else [{"params": items}]
 
 
+def _is_one_parameter(x: Any) -> bool:
+    """Tell whether something is an array rather than a list of them."""
+    return isinstance(x, np.ndarray | Parameter) or is_tensor(x) or on_device(x)
+
+
 def read_params(owner: str, params: Any) -> tuple[list[Any], list[str] | None]:
     """Return the parameters of one group, wrapped where they are bare arrays, and their names."""
     if isinstance(params, set | frozenset):
         raise TypeError(f"{owner}: a group's params is a set, which has no order; pass a list")
-    if isinstance(params, np.ndarray | Parameter) or is_tensor(params):
+    if _is_one_parameter(params):
         params = [params]
     items = list(params.items()) if isinstance(params, Mapping) else list(params)
     named = [isinstance(item, tuple) for item in items]
@@ -63,17 +69,22 @@ def read_params(owner: str, params: Any) -> tuple[list[Any], list[str] | None]:
 def as_parameter(owner: str, item: Any, where: str, name: str | None = None) -> Any:
     """Return a Parameter (or the torch tensor as it is) that can be updated in place, or refuse."""
     label = f"{owner}: {where}"
-    if is_tensor(item):
-        view_of_tensor(item, label)
-        return item
-    p = item if isinstance(item, Parameter) else Parameter(item, name=name)
-    check_parameter(p.data, label)
+    tensor = is_tensor(item)
+    p = item if tensor or isinstance(item, Parameter) else Parameter(item, name=name)
+    if on_device(p):
+        memory_of_parameter(p, label)
+    elif tensor:
+        view_of_tensor(p, label)
+    else:
+        check_parameter(p.data, label)
     return p
 
 
 def array_of(param: Any) -> np.ndarray:
     """Return the memory of a parameter as an array of reals; complex numbers are pairs of them."""
     if isinstance(param, Parameter):
+        if not isinstance(param.data, np.ndarray) and on_device(param):  # np.asarray might make a copy
+            raise TypeError("a parameter became a device array; only host memory can be updated here")
         return as_reals(np.asarray(param.data))  # a subclass such as memmap as a plain view
     return view_of_tensor(param, "parameter")
 
@@ -94,7 +105,14 @@ def check_distinct(owner: str, groups: Iterable[dict[str, Any]]) -> None:
         seen: dict[int, int] = {}
         first, second = next((seen[id(p)], k) for k, p in enumerate(params) if seen.setdefault(id(p), k) != k)
         raise ValueError(f"{owner}: parameter {second} is parameter {first} again")
-    pair = overlapping([array_of(p) for p in params])
+    places: dict[bool, list[int]] = {False: [], True: []}
+    for k, p in enumerate(params):
+        places[on_device(p)].append(k)
+    found = overlapping([array_of(params[k]) for k in places[False]])
+    pair = found and [places[False][k] for k in found]
+    if pair is None and places[True]:
+        found = overlapping_memory([memory_of_parameter(params[k], "a parameter") for k in places[True]])
+        pair = found and [places[True][k] for k in found]
     if pair is not None:
         raise ValueError(f"{owner}: parameters {pair[0]} and {pair[1]} share memory; both would step it")
 

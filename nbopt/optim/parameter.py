@@ -12,9 +12,9 @@ class Parameter:
 
     Parameters
     ----------
-    data : ndarray of float32 or float64, any shape
+    data : ndarray of float32 or float64, any shape, or an array on a device
         The memory that optimizers update in place. It is never copied.
-    grad : ndarray of the same shape and dtype, or None
+    grad : array of the same shape and dtype, in the same memory, or None
         The gradient. None means "leave this parameter alone"; zeros do not.
     name : str, optional
         Shown in messages.

@@ -70,6 +70,7 @@ class ParameterwiseOptimizer(Optimizer):
     """
 
     counted: ClassVar[bool] = True
+    takes_device_arrays: ClassVar[bool] = False
 
     def state_shapes(self, shape: tuple[int, ...]) -> dict[str, tuple[int, ...]]:
         """Return names and shapes of the arrays kept for a parameter of this shape, in order."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nbopt.kernels import launcher
+from nbopt.kernels import cuda, launcher
 from nbopt.kernels.arrays import (
     as_complex,
     as_reals,
@@ -18,7 +18,21 @@ from nbopt.kernels.arrays import (
     is_dense,
     same_layout,
 )
+from nbopt.kernels.device_table import DeviceTable
 from nbopt.kernels.table import LAUNCHED, Table, offsets_for
+from nbopt.optim.device_arrays import (
+    current_stream,
+    fingerprint_of_device_array,
+    memory_of,
+    memory_of_gradient,
+    memory_of_parameter,
+    new_state,
+    on_device,
+    placed,
+    straight_interfaces,
+    straightened,
+    usable_state,
+)
 from nbopt.optim.gradients import (
     Blocks,
     checked_gradient,
@@ -31,6 +45,7 @@ from nbopt.optim.gradients import (
 from nbopt.optim.param_groups import array_of, check_member
 from nbopt.optim.parameter import Parameter
 from nbopt.optim.ranges import as_number
+from nbopt.optim.state_dict import into_array
 from nbopt.optim.torch_tensors import fingerprint_of_tensor, is_tensor, mark_written, straight_pointers
 
 if TYPE_CHECKING:
@@ -78,23 +93,33 @@ class GroupPlan:
         return same and len(self.params) == self.length
 
     def _make_tables(self) -> list[Table]:
-        """Sort the parameters by dtype, arrays apart from tensors, into one table each."""
+        """Sort the parameters by device and dtype, arrays apart from tensors, into one table each."""
         kinds: dict[Any, list[int]] = {}
-        arrays = []
+        arrays: list[Any] = []
         for place, p in enumerate(self.params):
             check_member(self.owner, p, place)
-            if isinstance(p, Parameter):
-                check_parameter(p.data, f"{self.owner}: parameter {place}")
-            arrays.append(array_of(p))
-            torch = is_tensor(p)
-            plain = type(p) is Parameter and arrays[-1] is p.data  # headers read as they stand
-            kinds.setdefault((arrays[-1].dtype, torch, plain, is_dense(arrays[-1])), []).append(place)
+            torch, where = is_tensor(p), f"{self.owner}: parameter {place}"
+            if on_device(p):
+                arrays.append(memory_of_parameter(p, where))
+                kind = (arrays[-1].dtype, torch, False, True, arrays[-1].device)
+            else:
+                if not torch:
+                    check_parameter(p.data, where)
+                arrays.append(array_of(p))
+                plain = type(p) is Parameter and arrays[-1] is p.data  # headers read as they stand
+                kind = (arrays[-1].dtype, torch, plain, is_dense(arrays[-1]), None)
+            kinds.setdefault(kind, []).append(place)
         tables = []
-        for (_, torch, plain, _), places in kinds.items():
+        for (_, torch, plain, _, device), places in kinds.items():
             offsets = offsets_for(Parameter) if plain and type(self.params) is list else None
             seen = fingerprint_of_tensor if torch else _fingerprint
-            chosen = [self.params[k] for k in places], [arrays[k] for k in places]
-            tables.append(Table(*chosen, places, offsets, seen, len(self.optimizer.scalars)))
+            chosen = [self.params[k] for k in places], [arrays[k] for k in places], places
+            kept = len(self.optimizer.scalars)
+            if device is None:
+                tables.append(Table(*chosen, offsets, seen, kept))
+            else:
+                found = cuda.device(f"{self.owner}: parameter {places[0]}")
+                tables.append(DeviceTable(found, *chosen, seen, kept, current_stream, memory_of))
         return tables
 
     def bind_states(self) -> None:
@@ -126,21 +151,24 @@ class GroupPlan:
         paired = not is_tensor(p) and p.data.dtype.kind == "c"
         paired = paired or (is_tensor(p) and p.is_complex())
         for name, a in zip(self.names, arrays, strict=True):
-            new[name] = as_complex(a) if paired else a
+            new[name] = as_complex(a) if paired and not isinstance(table, DeviceTable) else a
         table.set_states(row, tuple(arrays))
         if p in self.optimizer.state:
             self.optimizer.state[p].update(new)  # the same dict: somebody may hold it
         elif new:
             self.optimizer.state[p] = new
 
-    def _state_array(self, table: Table, row: int, known: dict, name: str, where: str) -> np.ndarray:
+    def _state_array(self, table: Table, row: int, known: dict, name: str, where: str) -> Any:
         """Return the array of state ``name`` in the parameter's layout, new if there was none."""
         like = table.arrays[row]
         have = known.get(name)
+        if isinstance(table, DeviceTable):
+            return self._device_state(table.params[row], like, have, name, where)
         if have is None:
             fresh = empty_like(like)
             fresh[...] = self.optimizer.initial(self.group, name)
             return fresh
+        have = into_array(have) if on_device(have) else have
         try:
             array = isinstance(have, np.ndarray)
             have = as_reals(np.asarray(have)) if array else np.asarray(have, like.dtype)
@@ -155,6 +183,16 @@ class GroupPlan:
         fresh = empty_like(like)
         fresh[...] = have
         return fresh
+
+    def _device_state(self, p: Any, like: Any, have: Any, name: str, where: str) -> Any:
+        """Return the array of state ``name`` beside its parameter on a device."""
+        if have is None:
+            return new_state(p, self.optimizer.initial(self.group, name))
+        if np.shape(have) != like.shape:
+            raise ValueError(f"{where} has shape {like.shape}, but its {name} has {np.shape(have)}")
+        if usable_state(have, like, f"{where}: its {name}"):
+            return have
+        return placed(p, np.asarray(into_array(have)))
 
     def quick(self) -> bool:
         """Step a group that is one plain table; False, with nothing changed, if that cannot be."""
@@ -195,7 +233,9 @@ class GroupPlan:
             rows = table.active_rows()
             if (table.counts[rows] < 0).any():
                 raise ValueError(f"{self.owner}: a step count in the state is negative")
-            if table.offsets is not None and table.strided is None:
+            if isinstance(table, DeviceTable):
+                self._gather_on_device(table, rows)
+            elif table.offsets is not None and table.strided is None:
                 table.held = [p.grad for p in table.params]
                 if table.check(self.params, table.held) != LAUNCHED:
                     self._take(table, rows)
@@ -204,6 +244,19 @@ class GroupPlan:
                 for row in rows:
                     table.held[row] = gradient_of(table.params[row], self._where(table, row))
                 self._take(table, rows)
+
+    def _gather_on_device(self, table: DeviceTable, rows: list[int]) -> None:
+        """Note where gradients on a device lie; copy those that do not lie as their parameters do."""
+        table.begin()
+        if not straight_pointers(table, rows) and not straight_interfaces(table, rows):
+            for row in rows:
+                p, where = table.params[row], self._where(table, row)
+                if is_sparse(p.grad):
+                    raise RuntimeError(f"{where} is sparse; on a device gradients must be dense")
+                found = memory_of_gradient(p, p.grad, where)
+                table.take(row, found if table.fits(row, found) else straightened(p, found, where))
+        if table.crossed():
+            raise ValueError(f"{self.owner}: a gradient lies in the memory of another parameter; pass a copy")
 
     def _where(self, table: Table, row: int) -> str:
         return f"{self.owner}: the gradient of parameter {table.places[row]}"
@@ -318,4 +371,6 @@ def _steps_made(value: Any, where: str) -> int:
 def _fingerprint(p: Parameter) -> tuple:
     """Return what changes when a parameter's memory is moved or laid out anew."""
     data = p.data
-    return (type(data), *fingerprint(data)) if isinstance(data, np.ndarray) else (type(data),)
+    if isinstance(data, np.ndarray):
+        return type(data), *fingerprint(data)
+    return fingerprint_of_device_array(data)

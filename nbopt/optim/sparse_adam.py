@@ -65,6 +65,7 @@ class SparseAdam(ElementwiseOptimizer):
     """
 
     sparse: ClassVar[bool | str] = "only"
+    takes_device_arrays: ClassVar[bool] = False
     ranges: ClassVar[dict[str, Range]] = {"lr": POSITIVE, "betas": DECAYS, "eps": POSITIVE}
 
     def __init__(

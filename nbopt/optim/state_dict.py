@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from nbopt.optim.device_arrays import host_copy, on_device
 from nbopt.optim.torch_tensors import from_array, is_tensor
 
 if TYPE_CHECKING:
@@ -57,6 +58,8 @@ def _out(value: Any, torch: bool) -> Any:
         return type(value)(_out(v, torch) for v in value)
     if isinstance(value, np.ndarray):
         return from_array(value.copy()) if torch else value.copy()
+    if on_device(value):
+        return from_array(host_copy(value)) if torch else host_copy(value)
     return copy.deepcopy(value)
 
 
@@ -64,6 +67,8 @@ def into_array(value: Any) -> Any:
     """Return a copy of a loaded entry: arrays and tensors as arrays, 0-d ones too; lists entry by entry."""
     if isinstance(value, list | tuple):
         return type(value)(into_array(v) for v in value)
+    if on_device(value):
+        return host_copy(value)
     if is_tensor(value):
         return value.detach().cpu().numpy().copy()
     return copy.deepcopy(value)

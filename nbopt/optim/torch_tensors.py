@@ -20,10 +20,16 @@ def is_tensor(x: Any) -> bool:
 def view_of_tensor(tensor: Any, where: str) -> np.ndarray:
     """Return the memory of a dense CPU tensor as an array, or say why that cannot be."""
     if tensor.device.type != "cpu":
-        raise TypeError(
-            f"{where} is on device {tensor.device}; only CPU tensors can be updated (the CUDA "
-            "target comes later)"
-        )
+        raise TypeError(f"{where} is on device {tensor.device}; here only CPU tensors can be updated")
+    _check_tensor(tensor, where)
+    a = _numpy(tensor)
+    if a.size > 1 and overlaps_itself(a):
+        raise ValueError(f"{where} is an expanded tensor, whose elements share memory; clone it")
+    return a
+
+
+def _check_tensor(tensor: Any, where: str) -> None:
+    """Refuse a tensor that cannot be stepped, wherever it lies."""
     kind = str(tensor.dtype).removeprefix("torch.")
     if kind not in {"float32", "float64", "complex64", "complex128"}:
         raise TypeError(
@@ -35,10 +41,19 @@ def view_of_tensor(tensor: Any, where: str) -> np.ndarray:
         raise ValueError(f"{where} is a lazy conjugate or negative; call resolve_conj().resolve_neg()")
     if not tensor.is_leaf and not tensor.retains_grad:
         raise ValueError(f"{where} is not a leaf tensor: its value is computed from others")
-    a = _numpy(tensor)
-    if a.size > 1 and overlaps_itself(a):
-        raise ValueError(f"{where} is an expanded tensor, whose elements share memory; clone it")
-    return a
+
+
+def facts_of_tensor(tensor: Any, where: str) -> tuple[Any, ...]:
+    """Return address, shape, strides in bytes and dtype of a tensor on a device; its stream comes later."""
+    _check_tensor(tensor, where)
+    dtype = dtype_of_tensor(tensor)
+    strides = tuple(dtype.itemsize * s for s in tensor.stride())
+    return tensor.data_ptr(), tuple(tensor.shape), strides, dtype, None
+
+
+def current_stream_of_tensor(tensor: Any) -> int:
+    """Return the stream that torch works in now on a tensor's device."""
+    return sys.modules["torch"].cuda.current_stream(tensor.device).cuda_stream
 
 
 def _numpy(tensor: Any) -> np.ndarray:

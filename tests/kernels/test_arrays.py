@@ -5,6 +5,7 @@ import pytest
 from numpy.lib.stride_tricks import as_strided
 
 from nbopt.kernels import arrays
+from nbopt.kernels.headers import address
 
 BASE = np.arange(24.0)
 
@@ -14,7 +15,7 @@ def places(a):
     low = np.zeros(a.shape, np.int64)
     for k, (n, stride) in enumerate(zip(a.shape, a.strides, strict=True)):
         low += np.arange(n).reshape([-1 if j == k else 1 for j in range(a.ndim)]) * stride
-    return arrays.address(a) + low.reshape(-1)
+    return address(a) + low.reshape(-1)
 
 
 DENSE = [
@@ -80,7 +81,7 @@ class TestLikeAnyLayout:
         def check(a):
             found = np.sort(places(a))
             block = found.size == 0 or bool((np.diff(found) == a.itemsize).all())
-            starts_low = found.size == 0 or found[0] == arrays.address(a)
+            starts_low = found.size == 0 or found[0] == address(a)
             assert arrays.is_dense(a) == (block and starts_low)
             assert not arrays.overlaps_itself(a)
             assert arrays.overlapping([a]) is None

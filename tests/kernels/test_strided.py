@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from nbopt.kernels import launcher as at
-from nbopt.kernels.arrays import address, fingerprint, is_dense
+from nbopt.kernels.arrays import fingerprint, is_dense
+from nbopt.kernels.headers import address
 from nbopt.kernels.strided import OFFSET, OWNER, RUN_P, STEP, N, runs_of
 from nbopt.kernels.table import Table
 from nbopt.optim.parameter import Parameter
