@@ -87,19 +87,28 @@ ALL_OPTIONS = {
              for a in (False, True) for w in (0, 0.1) for x in (False, True) for d in (False, True)]
     + [{"betas": (0.0, 0.0)}, {"betas": (0.5, 0.9), "eps": 1e-3}],
     "AdamW": [{"amsgrad": a, "weight_decay": w, "maximize": x}
-              for a in (False, True) for w in (0, 0.01, 0.1) for x in (False, True)],
-    "Adamax": [{"weight_decay": w, "maximize": x} for w in (0, 0.1) for x in (False, True)],
+              for a in (False, True) for w in (0, 0.01, 0.1) for x in (False, True)]
+    + [{"betas": (0.5, 0.9), "eps": 1e-3}],
+    "Adamax": [{"weight_decay": w, "maximize": x} for w in (0, 0.1) for x in (False, True)]
+    + [{"betas": (0.5, 0.9), "eps": 1e-3}],
     "NAdam": [{"weight_decay": w, "decoupled_weight_decay": d, "maximize": x, "momentum_decay": m}
-              for w in (0, 0.1) for d in (False, True) for x in (False, True) for m in (0, 4e-3, 0.1)],
+              for w in (0, 0.1) for d in (False, True) for x in (False, True) for m in (0, 4e-3, 0.1)]
+    + [{"betas": (0.5, 0.9), "eps": 1e-3}],
     "RAdam": [{"weight_decay": w, "decoupled_weight_decay": d, "maximize": x}
-              for w in (0, 0.1) for d in (False, True) for x in (False, True)],
+              for w in (0, 0.1) for d in (False, True) for x in (False, True)]
+    + [{"betas": (0.5, 0.9), "eps": 1e-3}],
     "RMSprop": [{"momentum": m, "centered": c, "weight_decay": w, "maximize": x, "eps": 1e-4}
-                for m in (0, 0.5) for c in (False, True) for w in (0, 0.1) for x in (False, True)],
+                for m in (0, 0.5) for c in (False, True) for w in (0, 0.1) for x in (False, True)]
+    + [{"alpha": 0.8, "momentum": 0.5}],
     "Adagrad": [{"lr_decay": d, "initial_accumulator_value": v, "weight_decay": w, "maximize": x}
-                for d in (0, 0.1) for v in (0, 0.5) for w in (0, 0.1) for x in (False, True)],
+                for d in (0, 0.1) for v in (0, 0.5) for w in (0, 0.1) for x in (False, True)]
+    + [{"eps": 1e-3}],
     "Adadelta": [{"rho": r, "weight_decay": w, "maximize": x}
-                 for r in (0.5, 0.9) for w in (0, 0.1) for x in (False, True)],
+                 for r in (0.5, 0.9) for w in (0, 0.1) for x in (False, True)]
+    + [{"eps": 1e-3}],
     "ASGD": [{"lambd": lambd, "t0": t0, "weight_decay": w, "maximize": x}
-             for lambd in (1e-4, 0.1) for t0 in (1e6, 50) for w in (0, 0.1) for x in (False, True)],
-    "Rprop": [{"etas": e, "maximize": x} for e in ((0.5, 1.2), (0.3, 1.5)) for x in (False, True)],
+             for lambd in (1e-4, 0.1) for t0 in (1e6, 50) for w in (0, 0.1) for x in (False, True)]
+    + [{"alpha": 0.5, "lambd": 0.1, "t0": 10}],
+    "Rprop": [{"etas": e, "maximize": x} for e in ((0.5, 1.2), (0.3, 1.5)) for x in (False, True)]
+    + [{"step_sizes": (1e-3, 0.02)}],
 }  # fmt: skip

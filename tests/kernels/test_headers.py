@@ -85,3 +85,12 @@ def test_lists_are_read():
     items.append("x")
     items.pop(0)
     assert headers._list_agrees(items)
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_address_of_the_first_element(known, monkeypatch):
+    if not known:
+        monkeypatch.setattr(headers, "_DATA", 0)
+    base = np.arange(12.0).reshape(3, 4)
+    for a in (base, base[1:, ::2], base[::-1], base.T, np.array(1.5), np.zeros(0), np.ma.masked_array(base)):
+        assert headers.address(a) == a.__array_interface__["data"][0]

@@ -70,6 +70,54 @@ def test_visits_torchs_points(name, mode, options):
         assert np.abs(ours - torchs).max() <= 1e-9 * max(1.0, np.abs(torchs).max())
 
 
+# With enough evaluations for the line search, which ours takes in any case.
+SEARCHING = {"line_search_fn": "strong_wolfe", "max_iter": 2, "max_eval": 40}
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"lr": 0.3, "max_iter": 1, "history_size": 5},
+        {**SEARCHING, "history_size": 5},
+        {**SEARCHING, "lr": 0.5, "history_size": 20, "tolerance_change": 1e-6, "tolerance_grad": 1e-3},
+    ],
+    ids=["fixed", "searching", "other"],
+)
+def test_each_of_a_thousand_steps_from_torchs_state_is_torchs_step(options):
+    """Run torch over losses that change, and ours from where torch is: roundings cannot grow to chaos."""
+    torch = pytest.importorskip("torch", reason="compares with torch.optim.LBFGS")
+    scales = [torch.tensor(s, dtype=torch.float64) for s in ([1.0, 2, 3], [[0.5, 1.5], [2.5, 1]])]
+    ours, theirs = ([torch.zeros_like(s).requires_grad_() for s in scales] for _ in range(2))
+    opt, peer, rng = LBFGS(ours, **options), torch.optim.LBFGS(theirs, **options), np.random.default_rng(0)
+
+    def loss(params, goals):
+        pulls = [(s, p - goal) for s, p, goal in zip(scales, params, goals, strict=False)]
+        return sum((s * r**2 / 2 + r**4 / 8).sum() for s, r in pulls)
+
+    def closure(optimizer, params, goals, counted):
+        def evaluate():
+            counted.append(1)
+            optimizer.zero_grad()
+            value = loss(params, goals)
+            value.backward()
+            return value
+
+        return evaluate
+
+    for k in range(1000):
+        goals = [torch.tensor(rng.standard_normal(s.shape)) for s in scales]
+        goals = goals[:1] if k % 11 == 5 else goals  # then the second parameter has no gradient
+        for p, q in zip(ours, theirs, strict=True):
+            p.data.copy_(q.data)
+        opt.load_state_dict(peer.state_dict())
+        mine, his = [], []
+        opt.step(closure(opt, ours, goals, mine))
+        peer.step(closure(peer, theirs, goals, his))
+        assert len(mine) == len(his), k
+        for p, q in zip(ours, theirs, strict=True):
+            assert ((p - q).abs() / q.abs().clamp(min=1)).max() < 1e-10, k
+
+
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("name", ["rosenbrock", "beale", "himmelblau", "logistic", "tridiagonal"])
 def test_converges(name, mode):

@@ -67,17 +67,26 @@ def test_every_option_and_shape_equals_the_witness(options):
         np.testing.assert_allclose(p, MUON.witness(p0, grads, **options), rtol=0, atol=1e-11)
 
 
-def test_a_thousand_steps_follow_the_witness():
-    p0, grads = start((6, 9)), gradients((6, 9), 1000)
-    p = p0.copy()
-    opt = Muon([p], lr=0.02)
-    for k, g in enumerate(grads):
+@pytest.mark.parametrize("options", GRID, ids=str)
+def test_a_thousand_steps_in_two_groups_follow_the_witness(options):
+    options, shapes = {"lr": 0.02, **options}, ((4, 6), (5, 3))
+    rates = options["lr"], options["lr"] / 2
+    grads = [gradients(shape, 1000, seed=k, missing=True) for k, shape in enumerate(shapes)]
+    params = [start(shape) for shape in shapes]
+
+    def groups():
+        return [{"params": [p], "lr": lr} for p, lr in zip(params, rates, strict=True)]
+
+    opt = Muon(groups(), **options)
+    for k, pair in enumerate(zip(*grads, strict=True)):
         if k == 500:
-            resumed = Muon([p])
+            resumed = Muon(groups())
             resumed.load_state_dict(opt.state_dict())
             opt = resumed
-        opt.step(grads=[g])
-    np.testing.assert_allclose(p, MUON.witness(p0, grads, lr=0.02), rtol=0, atol=1e-10)
+        opt.step(grads=list(pair))
+    for p, shape, g, lr in zip(params, shapes, grads, rates, strict=True):
+        expected = MUON.witness(start(shape), g, **{**options, "lr": lr})
+        assert (np.abs(p - expected) < 1e-10 * np.maximum(1, np.abs(expected))).all()
 
 
 @pytest.mark.parametrize("shape", [(30, 30), (20, 50), (50, 20)], ids=str)

@@ -322,3 +322,17 @@ def test_all_roads_give_the_same_bits(monkeypatch):
                 opt.step(grads=[np.cos(k + a) if (k + a.size) % 3 else None for a in arrays])
             found[road] = b"".join(a.tobytes() for a in numbers(opt))
     assert len(set(found.values())) == 1
+
+
+def test_gradients_with_a_dtype_object_of_their_own_take_the_quick_road(monkeypatch):
+    own = np.dtype("f8", metadata={"as": "functions that Numba loads from its cache return it"})
+    opt = nbopt.Adam([np.zeros(3)])
+    careful = []
+    with_care = opt._step_with_care
+    monkeypatch.setattr(opt, "_step_with_care", lambda: (careful.append(1), with_care()))
+    for _ in range(5):
+        gradient = np.frombuffer(np.ones(3).tobytes(), own)
+        assert gradient.dtype is own
+        opt.step(grads=[gradient])
+    assert opt.state[params_of(opt)[0]]["step"] == 5
+    assert len(careful) <= 2
