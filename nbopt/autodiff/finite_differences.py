@@ -12,15 +12,15 @@ from typing import Any
 import numpy as np
 
 from nbopt.kernels.compile import compiled
-from nbopt.kernels.native import call_value
+from nbopt.kernels.native import VALUE, _check_results, call_value
 
 METHODS = ("2-point", "3-point", "cs")
 
 # How `steps` are meant.
 AUTOMATIC, RELATIVE, ABSOLUTE = 0, 1, 2
 
-_EPS = 2.0**-52
-_AUTOMATIC_STEP = {"2-point": _EPS**0.5, "3-point": _EPS ** (1 / 3), "cs": _EPS**0.5}
+EPS = 2.0**-52
+_POWER = {"2-point": 1 / 2, "3-point": 1 / 3, "cs": 1 / 2}  # of the rounding unit: the automatic step
 
 
 @compiled
@@ -74,6 +74,39 @@ def complex_step(entry, data, x, f, g, scratch, steps, rule, automatic):
         g[i] = _value_beside(entry, data, x, i, complex(x[i], h), scratch).imag / h
 
 
+def difference_entry(fun: Any, kinds: tuple[Any, ...], load: Any) -> Callable:
+    """Return the function ``f = entry(x, g, data)`` that writes forward differences to g, for compiling.
+
+    Parameters
+    ----------
+    fun : numba dispatcher
+    kinds : tuple of numba types
+        Of its further arguments.
+    load : intrinsic
+        ``load(data)`` returns the tuple of these.
+
+    Raises
+    ------
+    TypeError
+        If the function does not return a real number.
+    """
+    _check_results(fun, None, VALUE, kinds)
+    automatic, steps = EPS ** _POWER["2-point"], np.empty(0)
+
+    def entry(x, g, data):
+        scratch = x.copy()  # the function may write to what it gets
+        f = fun(scratch, *load(data))
+        for i in range(x.size):
+            for j in range(x.size):
+                scratch[j] = x[j]
+            scratch[i] = x[i] + step_at(x[i], steps, i, 0, automatic)
+            moved = scratch[i]
+            g[i] = (fun(scratch, *load(data)) - f) / (moved - x[i])
+        return f
+
+    return entry
+
+
 COMPILED: dict[str, Any] = {"2-point": two_point, "3-point": three_point, "cs": complex_step}
 
 
@@ -91,6 +124,8 @@ class Differences:
         for "3-point") times ``max(1, |x|)``.
     abs_step : float or array_like of shape (n,), optional
         Absolute step; goes before `rel_step`.
+    unit : float, optional
+        The rounding unit of the function: that of float64 by default.
 
     Attributes
     ----------
@@ -119,10 +154,12 @@ class Differences:
     array([4., 3.])
     """
 
-    def __init__(self, method: str, n: int, rel_step: Any = None, abs_step: Any = None) -> None:
+    def __init__(
+        self, method: str, n: int, rel_step: Any = None, abs_step: Any = None, unit: float = EPS
+    ) -> None:
         if method not in METHODS:
             raise ValueError(f"finite differences: method={method!r} must be one of {METHODS}")
-        self.method, self.automatic = method, _AUTOMATIC_STEP[method]
+        self.method, self.automatic = method, unit ** _POWER[method]
         self.evaluations = 2 * n if method == "3-point" else n
         self.dtype = np.dtype(np.complex128 if method == "cs" else np.float64)
         if abs_step is not None:

@@ -170,8 +170,8 @@ def _propose(s):
     else:
         s[STALLED] = 0.0
     t = max(t, s[MIN_STEP])
-    if t >= right:
-        return AT_MIN_STEP
+    if t >= right:  # the least step allowed, or by rounding
+        return AT_MIN_STEP if s[MIN_STEP] >= right else TOO_NARROW
     s[STEP] = t
     return EVALUATE
 

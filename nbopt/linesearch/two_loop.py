@@ -53,6 +53,17 @@ def update_step(S, Y, rho, ring, d, t, g, g_old, threshold):
     return _commit(S, Y, rho, ring, threshold)
 
 
+@compiled
+def update_scaled(S, Y, rho, ring, d, t, g, g_old, threshold, factor):
+    """Do as `update_step` does, in float64, with y = factor*(g - g_old)."""
+    s, y = S[ring[NEXT]], Y[ring[NEXT]]
+    for k in range(s.size):
+        s[k] = d[k] * t
+    for k in range(y.size):
+        y[k] = (g[k] - g_old[k]) * factor
+    return _commit(S, Y, rho, ring, threshold)
+
+
 @compiled(inline=True)
 def _commit(S, Y, rho, ring, threshold):
     """Keep the pair in the free row if its curvature is above the threshold (NaN never is)."""

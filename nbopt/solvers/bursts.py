@@ -96,10 +96,11 @@ class Bursts:
         Whatever the addresses in `source` point into.
     """
 
-    __slots__ = ("burst", "keep", "limit", "source")
+    __slots__ = ("between", "burst", "keep", "limit", "source")
 
     def __init__(self, burst: Any, source: tuple[Any, ...], keep: Any) -> None:
         self.burst, self.source, self.keep, self.limit = burst, source, keep, 1
+        self.between: Any = None  # called after each burst that another one follows
 
     def run(self, engine: Any, task: int, work: np.ndarray, counts: np.ndarray) -> int:
         """Go on until the engine stops or pauses at an iterate; return its task."""
@@ -111,3 +112,5 @@ class Bursts:
                 return task
             pace = SECONDS / max(perf_counter() - began, 1e-9)
             limit = self.limit = max(1, int(limit * min(pace, GROWTH)))
+            if self.between is not None:
+                self.between()

@@ -29,6 +29,7 @@ _SIZE = 6
 BLOCK = 512
 
 _NEW, _RUNNING, _AT_ITERATE, _EMPTY, _STOPPED = range(5)
+_FROM_START = 2  # counts[PAUSE], as in `lbfgs`
 
 # Why a run stopped (counts[REASON]); for each, scipy's status and a sentence.
 RUNNING, SMALL_GRADIENT, SMALL_CHANGE, ITERATIONS, EVALUATIONS, NOT_FINITE, BAD_START = range(7)
@@ -53,14 +54,14 @@ class Workspace:
         From `options.read_first_order`; it holds the optimizer, whose parameter is not touched.
     cost : int
         Calls of the function per evaluation.
-    pause : bool
-        Whether to stop at each iterate.
+    pause : {0, 1, 2}
+        Whether to pause at each iterate; 2: at the first point, too.
     """
 
     messages = MESSAGES
     __slots__ = ("counts", "g", "optimizer", "scalars", "scheduler", "work", "x")
 
-    def __init__(self, x: np.ndarray, options: Any, cost: int = 1, pause: bool = False) -> None:
+    def __init__(self, x: np.ndarray, options: Any, cost: int = 1, pause: int = 0) -> None:
         n = x.size
         self.optimizer = options.optimizer
         self.scheduler = None if options.schedule is None else options.schedule.bind(self.optimizer)
@@ -111,6 +112,14 @@ class Workspace:
         numbers = self.work[8 * self.x.size :]
         return float(numbers[F_BEST if self.counts[PHASE] == _STOPPED else F])
 
+    def place_of_f(self) -> int:
+        """Return where in `work` the value at the last iterate stands."""
+        return 8 * self.x.size + F
+
+    def gradient_size(self) -> float:
+        """Return the largest element of the last gradient: clipped, except in a pause."""
+        return float(np.abs(self.g).max())
+
     def iterate(self) -> tuple[np.ndarray, np.ndarray]:
         """Return copies of the best point and its gradient."""
         n = self.x.size
@@ -129,7 +138,8 @@ def advance(f, work, counts):
     if counts[PHASE] == _NEW or counts[PHASE] == _RUNNING:
         new, counts[PHASE] = counts[PHASE] == _NEW, _RUNNING
         counts[REASON] = _look(f, g, new, work, numbers, counts)
-        if counts[PAUSE] != 0 and not new and counts[REASON] != NOT_FINITE:
+        paused = counts[PAUSE] == _FROM_START or (counts[PAUSE] != 0 and not new)
+        if paused and counts[REASON] != NOT_FINITE:
             counts[PHASE] = _AT_ITERATE
             return NEW_ITERATE
     if counts[REASON] != RUNNING:

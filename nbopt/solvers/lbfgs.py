@@ -30,18 +30,19 @@ from nbopt.kernels.reductions import dot, max_abs
 from nbopt.kernels.views import matrix, vector
 from nbopt.linesearch import more_thuente as line
 from nbopt.linesearch import search_state as found
-from nbopt.linesearch.two_loop import direction, row_of, update_step
+from nbopt.linesearch.two_loop import direction, row_of, update_scaled
 from nbopt.solvers.bursts import EVALUATE, NEW_ITERATE, STOP
 from nbopt.solvers.options import Options
 
 # Entries of `counts`. ROWS: room for pairs; COST: calls of the function per evaluation; STEEP: a value in
-# this search differed from the iterate's by more than rounding; RING: the two numbers of `two_loop`.
+# this search differed from the iterate's by more than rounding; SLOW: how many small reductions came last,
+# one after the other; RING: the two numbers of `two_loop`.
 N, ROWS, PHASE, NIT, NFEV, NJEV, COST, MAXITER, MAXFUN, MAXLS, PAUSE, REASON = range(12)
-STEEP, CONVERGED, RING = 12, 13, 14
+STEEP, CONVERGED, SLOW, RING = 12, 13, 14, 15
 
 # The parts of `work`: x, g, the rows of `vectors`, the pairs S and Y (ROWS rows each), and `numbers`:
 # those named here, the state of the search, and rho and alpha of `two_loop`.
-F, FTOL, GTOL, GAMMA, SEARCH = range(5)  # GAMMA: 0 if not known
+F, FTOL, GTOL, GAMMA, UNIT, SEARCH = range(6)  # GAMMA: 0 if not known; UNIT: of rounding in values
 RHO = SEARCH + found.SIZE
 STEP, VALUE, SLOPE = SEARCH + found.BEST, SEARCH + found.BEST_PHI, SEARCH + found.DPHI0
 
@@ -49,6 +50,9 @@ STEP, VALUE, SLOPE = SEARCH + found.BEST, SEARCH + found.BEST_PHI, SEARCH + foun
 X, G, D, BEST_G = range(4)
 
 NEW, SEARCHING, AT_ITERATE, STOPPED = range(4)
+
+# Where to pause (counts[PAUSE]): nowhere; at each new iterate; at the first point, too.
+NOWHERE, AT_EACH, FROM_START = range(3)
 
 # Why a run stopped (counts[REASON]); for each, scipy's status and a sentence.
 RUNNING, SMALL_GRADIENT, SMALL_REDUCTION, FLAT, ITERATIONS, EVALUATIONS, NO_PROGRESS, BAD_START = range(8)
@@ -63,15 +67,16 @@ MESSAGES = (
     (2, "Stopped: f or its gradient at x0 is not finite."),
 )
 
-_EPS = 2.0**-52
+EPS = 2.0**-52
 # Values closer than this, relatively, are not told apart: the search then trusts the slopes.
-RESOLUTION = 4.0 * _EPS
+RESOLUTION = 4.0  # rounding units, relative to the value
 # L-BFGS-B has 0.9; 0.95 saves 1 % of the evaluations on perturbed classic problems.
 C1, C2 = 1e-3, 0.95
 FURTHEST = 1e10  # times the first step of a search
+SLOWEST = 10  # so many small reductions in a row are no stop where the model promises more
 
 
-_FIRST_NUMBERS, _FIRST_COUNTS = struct.Struct("4d"), struct.Struct("11q")  # as far as they are not 0
+_FIRST_NUMBERS, _FIRST_COUNTS = struct.Struct("5d"), struct.Struct("11q")  # as far as they are not 0
 
 
 class Workspace:
@@ -85,22 +90,32 @@ class Workspace:
         """Tell whether a NEW_ITERATE is one; this engine has no other reason to pause."""
         return True
 
-    def __init__(self, x: np.ndarray, options: Options, cost: int = 1, pause: bool = False) -> None:
+    def __init__(
+        self, x: np.ndarray, options: Options, cost: int = 1, pause: int = NOWHERE, unit: float = EPS
+    ) -> None:
         n, rows = x.size, options.maxcor + 1
         _, ftol, gtol, maxfun, maxiter, maxls, *_ = options
         numbers = (6 + 2 * rows) * n
         self.work = work = np.empty(numbers + RHO + 2 * rows)
         self.x, self.g = work[:n], work[n : 2 * n]
         self.x[...] = work[2 * n : 3 * n] = x
-        _FIRST_NUMBERS.pack_into(work.data, 8 * numbers, math.nan, ftol, gtol, 0.0)
+        _FIRST_NUMBERS.pack_into(work.data, 8 * numbers, math.nan, ftol, gtol, 0.0, unit)
         self.counts = counts = np.zeros(RING + 2, np.int64)
         _FIRST_COUNTS.pack_into(counts.data, 0, n, rows, NEW, 0, 0, 0, cost, maxiter, maxfun, maxls, pause)
 
     @property
     def f(self) -> float:
         """The value at the last iterate; NaN before the first evaluation."""
-        rows = 2 + self.rows_of_vectors + 2 * self.counts.item(ROWS)
-        return self.work.item(rows * self.x.size + F)
+        return self.work.item(self.place_of_f())
+
+    def place_of_f(self) -> int:
+        """Return where in `work` the value at the last iterate stands."""
+        return (2 + self.rows_of_vectors + 2 * self.counts.item(ROWS)) * self.x.size + F
+
+    def gradient_size(self) -> float:
+        """Return what is compared with gtol at the last iterate."""
+        n = self.x.size
+        return float(np.abs(self.work[(2 + G) * n : (3 + G) * n]).max())
 
     def iterate(self) -> tuple[np.ndarray, np.ndarray]:
         """Return copies of the last iterate and its gradient, wherever the search now looks."""
@@ -115,6 +130,21 @@ class Workspace:
         order = [row_of(ring, age, rows) for age in range(int(ring[0]) - 1, -1, -1)]
         return pairs[0, order], pairs[1, order]
 
+    def remember(self, steps: np.ndarray, changes: np.ndarray) -> int:
+        """Begin with pairs of a former run, as `correction_pairs` gives them; return for how many is room."""
+        rows, n = int(self.counts[ROWS]), self.x.size
+        kept = min(len(steps), rows - 1)
+        start = (2 + self.rows_of_vectors) * n
+        S, Y = self.work[start : start + 2 * rows * n].reshape(2, rows, n)
+        S[:kept], Y[:kept] = steps[len(steps) - kept :], changes[len(changes) - kept :]
+        numbers = self.work[start + 2 * rows * n :]
+        for k in range(kept):
+            numbers[RHO + k] = 1.0 / dot(Y[k], S[k])
+        if kept:
+            numbers[GAMMA] = dot(Y[kept - 1], S[kept - 1]) / dot(Y[kept - 1], Y[kept - 1])
+        self.counts[RING : RING + 2] = kept
+        return kept
+
 
 @compiled
 def advance(f, work, counts):
@@ -128,17 +158,22 @@ def advance(f, work, counts):
     if phase != AT_ITERATE:
         counts[NFEV] += counts[COST]
         counts[NJEV] += 1
+    pause = phase == NEW and counts[PAUSE] == FROM_START
     if phase == NEW:
         _begin(f, g, vectors, numbers, counts)
     elif phase == SEARCHING:
         if not advance_search(f, g, vectors, numbers, counts):
             return _ask(x, vectors, numbers[SEARCH + found.STEP], counts)
-        if not _take(g, vectors, S, Y, numbers, counts):
+        if _take(g, vectors, S, Y, numbers, counts):
+            pause = counts[PAUSE] != NOWHERE
+        else:
             no_decrease(numbers, counts)
-        elif counts[PAUSE] != 0:
-            counts[PHASE] = AT_ITERATE
-            show(x, g, vectors)
-            return NEW_ITERATE
+    if pause:
+        counts[PHASE] = AT_ITERATE
+        show(x, g, vectors)
+        return NEW_ITERATE
+    if counts[REASON] == SMALL_REDUCTION:
+        look_further(vectors[G], vectors[D], S, Y, numbers, counts, SLOWEST)
     if counts[REASON] == RUNNING and _turn(vectors, S, Y, numbers, counts):
         return _ask(x, vectors, numbers[SEARCH + found.STEP], counts)
     counts[PHASE] = STOPPED
@@ -162,15 +197,33 @@ def _begin(f, g, vectors, numbers, counts):
 @compiled(inline=True)
 def reason(f, before, numbers, counts, largest):
     """Return why to stop at an iterate, or RUNNING; ``before`` is infinite if no value compares."""
+    small = before < math.inf and before - f <= numbers[FTOL] * max(abs(before), abs(f), 1.0)
+    counts[SLOW] = counts[SLOW] + 1 if small else 0
     if largest <= numbers[GTOL]:
         return SMALL_GRADIENT
-    if before < math.inf and before - f <= numbers[FTOL] * max(abs(before), abs(f), 1.0):
+    if small:
         return SMALL_REDUCTION
     if counts[NIT] >= counts[MAXITER]:
         return ITERATIONS
     if counts[NFEV] + counts[COST] > counts[MAXFUN]:
         return EVALUATIONS
     return RUNNING
+
+
+@compiled(inline=True)
+def look_further(g, d, S, Y, numbers, counts, slowest):
+    """Take back a stop for a small reduction where the model promises a larger one.
+
+    So a slow stretch, as in a curved valley, is not taken for a minimum. The model is that of the pairs,
+    with the curvature 1 where they know nothing; ``d`` is scratch.
+    """
+    rows, ring = S.shape[0], vector(counts, RING, 2)
+    left = counts[NIT] < counts[MAXITER] and counts[NFEV] + counts[COST] <= counts[MAXFUN]
+    if counts[SLOW] <= slowest and ring[0] > 0 and left:
+        rho, alpha = vector(numbers, RHO, rows), vector(numbers, RHO + rows, rows)
+        direction(S, Y, rho, alpha, ring, 1.0, g, d)
+        if -0.5 * dot(g, d) > smallest_reduction(numbers):
+            counts[REASON] = RUNNING
 
 
 @compiled(inline=True)
@@ -188,16 +241,20 @@ def _turn(vectors, S, Y, numbers, counts):
         for k in range(d.size):
             d[k] = -g[k]
         slope = -dot(g, g)
+        if slope == 0.0:  # it underflows
+            counts[REASON] = FLAT
+            return False
         step = 1.0 / math.sqrt(-slope)  # x moves by 1, as in L-BFGS-B
         if numbers[GAMMA] > 0.0:
             step = min(step, numbers[GAMMA])
     search = vector(numbers, SEARCH, found.SIZE)
     counts[STEEP] = 0
     task = line.start(
-        search, numbers[F], slope, step, C1, C2, 0.0, FURTHEST * step, counts[MAXLS], 0.0, RESOLUTION
-    )
-    if task != found.EVALUATE:  # the square of the gradient overflows, or is 0
-        counts[REASON] = NO_PROGRESS
+        search, numbers[F], slope, step, C1, C2, 0.0, FURTHEST * step, counts[MAXLS], 0.0,
+        RESOLUTION * numbers[UNIT],
+    )  # fmt: skip
+    if task != found.EVALUATE:  # the square of the gradient overflows
+        counts[REASON] = SMALL_REDUCTION if counts[SLOW] > 0 else NO_PROGRESS
     return task == found.EVALUATE
 
 
@@ -242,9 +299,15 @@ def advance_search(f, g, vectors, numbers, counts):
 
 
 @compiled(inline=True)
+def smallest_reduction(numbers):
+    """Return what `ftol` or rounding leaves of a reduction that is worth a search."""
+    return max(numbers[FTOL], 64.0 * numbers[UNIT]) * max(abs(numbers[F]), 1.0)
+
+
+@compiled(inline=True)
 def rounding(numbers):
     """Return the difference of two values near the iterate's that may be rounding alone."""
-    return 16.0 * _EPS * abs(numbers[F])
+    return 16.0 * numbers[UNIT] * abs(numbers[F])
 
 
 @compiled(inline=True)
@@ -253,11 +316,29 @@ def no_decrease(numbers, counts):
     promised = -numbers[SLOPE]
     if counts[NFEV] + counts[COST] > counts[MAXFUN]:
         counts[REASON] = EVALUATIONS
-    elif counts[STEEP] == 0 and promised <= max(numbers[FTOL], 64.0 * _EPS) * max(abs(numbers[F]), 1.0):
+    elif counts[STEEP] == 0 and promised <= max(numbers[FTOL], 64.0 * numbers[UNIT]) * max(
+        abs(numbers[F]), 1.0
+    ):
         counts[REASON] = FLAT
     elif counts[RING] == 0:
-        counts[REASON] = NO_PROGRESS
+        counts[REASON] = SMALL_REDUCTION if counts[SLOW] > 0 else NO_PROGRESS
     counts[RING] = counts[RING + 1] = 0
+
+
+@compiled(inline=True)
+def stretch(f, before, numbers):
+    """Return the factor that gives y.s the curvature that the values show; 1 where they are too rough.
+
+    To third order ``s.H s = y.s + 6*(f0 - f1) + 3*(g0 + g1).s`` at the new point: J. Z. Zhang, N. Y. Deng,
+    L. H. Chen, "New quasi-Newton equation", J. Optim. Theory Appl. 102 (1999). It saves 4 % of the
+    evaluations on the problems of Moré, Garbow and Hillstrom and perturbations of them.
+    """
+    step, slope, slope_after = numbers[STEP], numbers[SLOPE], numbers[SEARCH + found.BEST_DPHI]
+    curvature = step * (slope_after - slope)
+    if not 8.0 * numbers[UNIT] * abs(before) < 1e-3 * curvature:
+        return 1.0
+    more = (6.0 * (before - f) + 3.0 * step * (slope + slope_after)) / curvature
+    return 1.0 + min(max(more, -0.5), 0.5)
 
 
 @compiled(inline=True)
@@ -269,9 +350,10 @@ def _take(g, vectors, S, Y, numbers, counts):
     """
     step, f, before = numbers[STEP], numbers[VALUE], numbers[F]
     if counts[CONVERGED] != 0:
-        threshold = -_EPS * step * numbers[SLOPE]
+        threshold = -EPS * step * numbers[SLOPE]
         rho, ring = vector(numbers, RHO, S.shape[0]), vector(counts, RING, 2)
-        gamma = update_step(S, Y, rho, ring, vectors[D], step, g, vectors[G], threshold)
+        factor = stretch(f, before, numbers)
+        gamma = update_scaled(S, Y, rho, ring, vectors[D], step, g, vectors[G], threshold, factor)
         if gamma > 0.0:
             numbers[GAMMA] = gamma
     elif step > 0.0 and before - f > rounding(numbers):

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import functools
-import inspect
 import math
 import warnings
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
-from scipy.optimize import LbfgsInvHessProduct, OptimizeResult
+from scipy.optimize import OptimizeResult
 
 from nbopt.autodiff.bounded_differences import BoundedDifferences
+from nbopt.autodiff.finite_differences import EPS, Differences
 from nbopt.autodiff.finite_differences import METHODS as DIFFERENCES
-from nbopt.autodiff.finite_differences import Differences
-from nbopt.kernels.native import advance_address
+from nbopt.kernels.compile import is_compiled
 from nbopt.optim.adadelta import Adadelta
 from nbopt.optim.adagrad import Adagrad
 from nbopt.optim.adam import Adam
@@ -27,44 +26,20 @@ from nbopt.optim.radam import RAdam
 from nbopt.optim.rmsprop import RMSprop
 from nbopt.optim.rprop import Rprop
 from nbopt.optim.sgd import SGD
-from nbopt.solvers import first_order, lbfgs, lbfgsb
+from nbopt.solvers import lbfgsb
 from nbopt.solvers.bounds import move_within, read_bounds
-from nbopt.solvers.bursts import EVALUATE, STOP
+from nbopt.solvers.callbacks import UserCallback
+from nbopt.solvers.engines import Engine, first_order_engine, lbfgs_engine, lbfgsb_engine
+from nbopt.solvers.exact_gradient import without_wrapping
+from nbopt.solvers.handle import Handle
 from nbopt.solvers.objective import objective
-from nbopt.solvers.options import Options, read_first_order, read_options
-from nbopt.solvers.result import Lazy, LazyResult
+from nbopt.solvers.options import DEFAULTS, Options, read_first_order, read_options
+from nbopt.solvers.run import run
+from nbopt.solvers.single_precision import UNIT, is_single, narrow_result, representable
 from nbopt.solvers.vector_adafactor import VectorAdafactor
+from nbopt.solvers.warm_start import pairs_of
 
 OPTIMIZERS = (SGD, Adam, AdamW, Adamax, NAdam, RAdam, RMSprop, Adagrad, Adadelta, ASGD, Rprop)
-
-_CALLBACK = 99, "`callback` raised `StopIteration`."
-_INTERRUPT = 98, "Stopped by Ctrl-C (KeyboardInterrupt)."
-
-
-class Engine(NamedTuple):
-    """What runs a method: the class of its arrays, the function that advances them, its address."""
-
-    workspace: Any
-    advance: Any
-    address: int
-
-
-@functools.cache
-def _lbfgs() -> Engine:
-    """Return the engine of method "lbfgs", compiled or from disk."""
-    return Engine(lbfgs.Workspace, lbfgs.advance, advance_address(lbfgs.advance))
-
-
-@functools.cache
-def _lbfgsb() -> Engine:
-    """Return the engine of method "lbfgs" for bounds; it lacks them still."""
-    return Engine(lbfgsb.Workspace, lbfgsb.advance, advance_address(lbfgsb.advance))
-
-
-@functools.cache
-def _first_order() -> Engine:
-    """Return the engine of the methods that are torch's optimizers."""
-    return Engine(first_order.Workspace, first_order.advance, advance_address(first_order.advance))
 
 
 class Method(NamedTuple):
@@ -76,10 +51,10 @@ class Method(NamedTuple):
 
 def _by(kind: type) -> Method:
     """Return the method that steps as an optimizer does."""
-    return Method(_first_order, functools.partial(read_first_order, kind))
+    return Method(first_order_engine, functools.partial(read_first_order, kind))
 
 
-_LBFGS = Method(_lbfgs, read_options)
+_LBFGS = Method(lbfgs_engine, read_options)
 
 # Every name of a method, in lower case.
 _METHODS: dict[str, Method] = {
@@ -116,9 +91,12 @@ def minimize(
     ----------
     fun : callable
         ``fun(x, *args) -> float``, or ``-> (float, ndarray of shape (n,))`` with ``jac=True``; `x` is
-        a float64 array of shape (n,).
-    x0 : array_like of shape (n,)
-        Where to start: finite. It is not changed.
+        a float64 array of shape (n,). Or what `compile` returned.
+    x0 : array_like of shape (n,), or OptimizeResult
+        Where to start: finite. It is not changed. From an array of float32 the functions get float32 and the
+        result is float32; only dual numbers and complex steps are computed in double precision all the same.
+        From a former result, also scipy's, method "lbfgs" goes on with its x and the pairs of its
+        ``hess_inv``, as if it had not stopped; ``maxiter`` and ``maxfun`` count anew. Others take its x.
     args : tuple, optional
         Further arguments of `fun` and `jac`; anything else than a tuple is one argument. For a
         compiled function they may be arrays, numbers, None, compiled functions, and tuples of these;
@@ -126,10 +104,11 @@ def minimize(
     method : str, optional
         "lbfgs", the default; "L-BFGS-B" and the like are other names of it; or an optimizer: "adam",
         "sgd", "rprop" and so on, with its own options. Case does not matter.
-    jac : True, callable, {"auto", "2-point", "3-point", "cs"}, optional
+    jac : True, callable, {"auto", "dual", "2-point", "3-point", "cs"}, optional
         True: `fun` returns the gradient too. A callable: ``jac(x, *args) -> ndarray of shape (n,)``.
-        Else finite differences: None and "auto" take forward differences with the absolute step
-        ``options["eps"]``, the others relative steps, as in scipy.
+        "dual": exact derivatives of a compiled `fun` by dual numbers. None and "auto": these where `fun`
+        has them, else forward differences with the absolute step ``options["eps"]``; the result's
+        ``jac_method`` says which. The others: differences with relative steps, as in scipy.
     hess, hessp : optional
         Not used; a RuntimeWarning says so.
     bounds : scipy.optimize.Bounds or sequence of (min, max), optional
@@ -142,9 +121,13 @@ def minimize(
     callback : callable, optional
         Called after each iteration as ``callback(xk)``, or, if its only parameter has that name, as
         ``callback(intermediate_result=OptimizeResult(x=..., fun=...))``. StopIteration ends the run.
+        One that must be given two arguments is called as ``callback(xk, fk)`` and ends the run by returning
+        True, as does one compiled with ``numba.njit``. A compiled solve calls a compiled one of (xk, fk)
+        or of (xk) itself and does not go back to Python for it.
     options : dict, optional
         maxcor : int >= 1, default 10. Pairs that the inverse Hessian is made of.
-        ftol : float >= 0, default 2.22e-9. Stop where ``(f_k - f_{k+1})/max(|f_k|, |f_{k+1}|, 1) <= ftol``.
+        ftol : float >= 0, default 2.22e-9. Stop where ``(f_k - f_{k+1})/max(|f_k|, |f_{k+1}|, 1) <= ftol``
+        and the quasi-Newton model promises no more than that, or ten times in a row (with bounds: five).
         gtol : float >= 0, default 1e-5. Stop where no element of the gradient is larger; with bounds:
         of the projected gradient, ``P(x - g) - x`` with P the projection onto the bounds.
         maxfun : int >= 1, default 15000. No more calls of `fun`, those of finite differences included.
@@ -153,10 +136,13 @@ def minimize(
         eps : float or array_like, default 1e-8. Absolute step of forward differences for ``jac=None``.
         finite_diff_rel_step : float or array_like, optional. Relative step of the other differences.
         disp : bool, default False. Print a summary.
-        return_all : bool, default False. Keep all iterates in ``allvecs``.
+        return_all : bool, default False. Keep all iterates in ``allvecs``, and ``history``.
+        history : bool, default False. Keep f, |g|, evaluations and time at each iterate in ``history``,
+        for `plot_convergence`.
+        progress : bool, default False. Show a progress bar (needs tqdm) where a solve takes a while.
 
-        Optimizers have gtol, ftol (default 0: off), maxiter (default 10000), maxfun, disp and return_all
-        too, the options of their constructors (lr, betas, eps, ...), and
+        Optimizers have gtol, ftol (default 0: off), maxiter (default 10000), maxfun, disp, return_all,
+        history and progress too, the options of their constructors (lr, betas, eps, ...), and
         schedule : from a scheduler's ``schedule(...)``, as ``CosineAnnealingLR.schedule(T_max=1000)``.
         clip_grad_norm, clip_grad_value : float > 0. Clip the gradient's norm, or its elements.
         They return the best point evaluated, not the last.
@@ -165,24 +151,28 @@ def minimize(
     -------
     OptimizeResult
         With x, fun, jac (by differences NaN where two bounds are equal), nfev, njev, nit, status, message,
-        success, hess_inv (made when asked for) and jac_method ("user", or the kind of differences).
+        success, hess_inv (made when asked for) and jac_method ("user", "dual" or the differences taken);
+        where asked for allvecs, and history with the arrays fun, gradient (its largest element, as compared
+        with gtol), nfev and seconds, one value for the start and one for each iteration.
         Status 0: converged; 1: a limit was reached; 2: no progress, or nothing finite at x0; 98: Ctrl-C,
-        with the best iterate so far; 99: the callback raised StopIteration.
+        with the best iterate so far; 99: the callback raised StopIteration or returned True.
 
     Raises
     ------
     ValueError
         If an argument or option is out of its range.
     TypeError
-        If `fun` or `jac` is not callable or returns something else than real numbers.
+        If `fun` or `jac` is not callable or returns something else than real numbers; with ``jac="dual"``
+        if `fun` is not compiled, or (NotDifferentiable) has something in it that has no derivative.
 
     Notes
     -----
     L-BFGS (Liu and Nocedal 1989), with bounds L-BFGS-B (Byrd, Lu, Nocedal and Zhu 1995; Morales and
-    Nocedal 2011), with the line search of Moré and Thuente (1994). A value or gradient
-    that is not finite counts as too far. Where the search finds nothing lower, the method starts again
-    with steepest descent once before it gives up. An exception in `fun`, `jac` or `callback` reaches
-    the caller.
+    Nocedal 2011), with the line search of Moré and Thuente (1994); the changes of the gradient are scaled
+    so that the model has the curvature that the values show, too (Zhang, Deng and Chen 1999), and
+    `hess_inv` is made of them. A value or gradient that is not finite counts as too far. Where the search
+    finds nothing lower, the method starts again with steepest descent once before it gives up. An
+    exception in `fun`, `jac` or `callback` reaches the caller.
 
     Examples
     --------
@@ -199,24 +189,37 @@ def minimize(
     array([0.5 , 0.25])
     """
     chosen = _LBFGS if method is None else _method(method)
+    if type(fun) is Handle:
+        fun, jac, bounds, tol, options = fun.given(jac, bounds, tol, options)
     if not callable(fun):
         raise TypeError(f"minimize: fun={fun!r} must be callable")
     if constraints != () or hess is not None or hessp is not None:
         _refuse(method or "lbfgs", hess, hessp, constraints)
-    if callback is not None and not callable(callback):
-        raise TypeError(f"minimize: callback={callback!r} must be callable")
+    watcher = None if callback is None else UserCallback(callback)
     if type(args) is not tuple and not isinstance(args, tuple):
         args = (args,)
     read = chosen.read(options, tol)
+    pairs = None
+    if isinstance(x0, OptimizeResult):
+        pairs, x0 = pairs_of(x0), x0.x
+    single = is_single(x0)
     x = _start(x0)
-    jac, ways = _derivatives(jac, read, x.size)
+    fun, jac = without_wrapping(fun, jac)
+    jac, ways = _derivatives(fun, jac, read, x.size, single)
     ends = None if bounds is None else read_bounds(bounds, x.size)
     if ends is None:
         engine = chosen.engine()
     else:
-        engine, ways = _within(method or "lbfgs", chosen, x, ways, *ends)
-    calls = objective(fun, jac, ways, args, x.size)
-    return _solve(engine, calls, x, read, ways, None if callback is None else _wrapped(callback))
+        engine, ways = _within(
+            method or "lbfgs", chosen, x, ways, *(representable(*ends) if single else ends)
+        )
+    if not single:
+        return run(engine, objective(fun, jac, ways, args, x), x, read, watcher, pairs)
+    source = objective(fun, jac, ways, args, x, True)
+    if chosen is _LBFGS and source.jac_method not in ("dual", "cs"):  # these are in double precision
+        engine = engine._replace(workspace=functools.partial(engine.workspace, unit=UNIT))
+    watcher = None if watcher is None else watcher.in_single()
+    return narrow_result(run(engine, source, x, read, watcher, pairs))
 
 
 def _method(method: Any) -> Method:
@@ -237,7 +240,7 @@ def _within(
         raise ValueError(f'minimize: method={method!r} takes no bounds; "lbfgs" does')
     move_within(x, lower, upper)
     workspace = functools.partial(lbfgsb.Workspace, lower=lower, upper=upper)
-    return _lbfgsb()._replace(workspace=workspace), ways and BoundedDifferences(ways, lower, upper)
+    return lbfgsb_engine()._replace(workspace=workspace), ways and BoundedDifferences(ways, lower, upper)
 
 
 def _refuse(method: str, hess: Any, hessp: Any, constraints: Any) -> None:
@@ -272,87 +275,21 @@ def _start(x0: Any) -> np.ndarray:
     return x
 
 
-def _derivatives(jac: Any, options: Options, n: int) -> tuple[Any, Differences | None]:
-    """Return where the gradient comes from: True or a function, or a way to take differences."""
+def _derivatives(
+    fun: Any, jac: Any, options: Options, n: int, single: bool
+) -> tuple[Any, Differences | None]:
+    """Return where the gradient comes from, and the way to take differences if these may be needed."""
     if jac is True or callable(jac):
         return jac, None
     if jac is None or jac is False or jac == "auto":
-        return None, Differences("2-point", n, abs_step=options.eps)
+        step = None if single and options.eps is DEFAULTS.eps else options.eps
+        return "auto", Differences("2-point", n, abs_step=step, unit=UNIT if single else EPS)
     if jac in DIFFERENCES:
-        return None, Differences(jac, n, rel_step=options.finite_diff_rel_step)
+        unit = UNIT if single and jac != "cs" else EPS
+        return None, Differences(jac, n, rel_step=options.finite_diff_rel_step, unit=unit)
     if jac == "dual":
-        raise ValueError('minimize: jac="dual" (exact derivatives) comes with a later version')
-    raise ValueError(f'minimize: jac={jac!r} must be True, a function, "auto", or one of {DIFFERENCES}')
-
-
-def _wrapped(callback: Callable[..., Any]) -> Callable[[np.ndarray, float], Any]:
-    """Return the callback in one form: scipy decides by the names of the parameters."""
-    try:
-        names = set(inspect.signature(callback).parameters)
-    except (TypeError, ValueError):  # a built-in function may have none
-        names = set()
-    if names == {"intermediate_result"}:
-        return lambda x, f: callback(intermediate_result=OptimizeResult(x=x, fun=f))
-    return lambda x, f: callback(x)
-
-
-def _solve(
-    engine: Engine, calls: Any, x: np.ndarray, options: Any, ways: Differences | None, callback: Any
-) -> LazyResult:
-    """Run an engine to its end, or until the callback or Ctrl-C stops it."""
-    every = [x.copy()] if options.return_all else None
-    cost = 1 if ways is None else 1 + ways.evaluations
-    w = engine.workspace(x, options, cost, callback is not None or every is not None)
-    task, stopped = EVALUATE, None
-    try:
-        while True:
-            task = calls.run(engine, task, w.work, w.counts)
-            if task == STOP:
-                break
-            if not w.resume():
-                continue
-            if every is not None:
-                every.append(w.x.copy())
-            if callback is not None:
-                try:
-                    callback(w.x.copy(), w.f)
-                except StopIteration:
-                    stopped = _CALLBACK
-                    break
-    except KeyboardInterrupt:
-        stopped = _INTERRUPT
-    return _result(w, stopped, ways, options, every)
-
-
-def _result(
-    w: Any, stopped: tuple[int, str] | None, ways: Differences | None, options: Any, every: list | None
-) -> LazyResult:
-    """Wrap up a run."""
-    counts = w.counts.tolist()
-    status, message = stopped or w.messages[counts[lbfgs.REASON]]
-    x, g = w.x, w.g
-    if stopped is not None:  # in the middle of a search, perhaps
-        x, g = w.iterate()
-    if isinstance(ways, BoundedDifferences):
-        g[ways.lower == ways.upper] = math.nan  # not known
-    result = LazyResult(
-        x=x,
-        fun=w.f,
-        jac=g,
-        nit=counts[lbfgs.NIT],
-        nfev=counts[lbfgs.NFEV],
-        njev=counts[lbfgs.NJEV],
-        status=status,
-        success=status == 0,
-        message=message,
-        jac_method="user" if ways is None else ways.method,
-    )
-    if hasattr(w, "correction_pairs"):
-        result["hess_inv"] = Lazy(lambda: LbfgsInvHessProduct(*w.correction_pairs()))
-    if every is not None:
-        result["allvecs"] = every
-    if options.disp:
-        print(message)
-        for name, key in (("f", "fun"), ("Iterations", "nit"), ("Evaluations of fun", "nfev")):
-            print(f"         {name}: {result[key]}")
-    return result
+        if not is_compiled(fun):
+            raise TypeError(f'minimize: jac="dual" needs a function compiled with numba.njit, not {fun!r}')
+        return jac, None
+    ways = ", ".join(map(repr, ("auto", "dual", *DIFFERENCES)))
+    raise ValueError(f"minimize: jac={jac!r} must be True, a function, or one of {ways}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -14,15 +14,28 @@ from nbopt.kernels.compile import is_compiled
 from nbopt.kernels.native import COMPLEX, GRADIENT, PAIR, VALUE, NotNative, entry_for
 from nbopt.solvers.bounded_bursts import burst_within
 from nbopt.solvers.bursts import EVALUATE, Bursts, burst, burst_complex, burst_differences
+from nbopt.solvers.exact_gradient import exact_entry, exact_from_python
+from nbopt.solvers.single_precision import narrowed
+
+EXACT = "auto", "dual"
+
+
+class Objective(NamedTuple):
+    """What runs an engine: its calls, the differences it takes, if any, and the name of how."""
+
+    calls: Any
+    ways: Differences | None
+    jac_method: str
 
 
 class PythonCalls:
     """Runs an engine on a Python function: ``evaluate(x, g)`` returns f and writes the gradient to g."""
 
-    __slots__ = ("evaluate",)
+    __slots__ = ("between", "evaluate")
 
     def __init__(self, evaluate: Callable[[np.ndarray, np.ndarray], float]) -> None:
         self.evaluate = evaluate
+        self.between: Any = None  # called after each evaluation that another one follows
 
     def run(self, engine: Any, task: int, work: np.ndarray, counts: np.ndarray) -> int:
         """Go on until the engine stops or pauses at an iterate; return its task."""
@@ -34,6 +47,8 @@ class PythonCalls:
             task = advance(f, work, counts)
             if task != EVALUATE:
                 return task
+            if self.between is not None:
+                self.between()
 
 
 def as_value(f: Any) -> float:
@@ -142,26 +157,54 @@ def _compiled(fun: Any, jac: Any, ways: Differences | None, args: tuple[Any, ...
     return Bursts(burst, (entry.address, entry.words(args)), (entry, args))
 
 
+def _exact(fun: Any, args: tuple[Any, ...], x0: np.ndarray, required: bool) -> Objective | None:
+    """Return what runs an engine on a compiled function and its exact derivatives; None if it has none."""
+    try:
+        entry = exact_entry(fun, args, x0.size, required)
+        if entry is None:
+            return None
+        return Objective(Bursts(burst, (entry.address, entry.words(args)), (entry, args)), None, "dual")
+    except NotNative:  # an argument such as a list: each call goes through Python
+        exact = exact_from_python(fun, args, x0, required)
+        return None if exact is None else Objective(_joint(exact, args), None, "dual")
+
+
 def objective(
-    fun: Any, jac: Any, ways: Differences | None, args: tuple[Any, ...], n: int
-) -> Bursts | PythonCalls:
+    fun: Any,
+    jac: Any,
+    ways: Differences | None,
+    args: tuple[Any, ...],
+    x0: np.ndarray,
+    single: bool = False,
+) -> Objective:
     """Return what runs an engine on ``fun``: compiled if the function (and its gradient) is.
 
     Parameters
     ----------
     fun : callable
-    jac : True or callable
-        Ignored where there is a way to take differences.
+    jac : True, callable, "auto", "dual" or None
+        "dual" stands for exact derivatives; "auto" for these where `fun` has them, else differences;
+        None for differences.
     ways : Differences or None
+        A way to take differences, unless `jac` is True, a function or "dual".
     args : tuple
-    n : int
-        Number of variables.
+    x0 : ndarray of shape (n,)
+        Where the solve starts.
+    single : bool
+        Whether the functions get x in single precision. Dual numbers and complex steps do not.
     """
-    if is_compiled(fun) and (ways is not None or jac is True or is_compiled(jac)):
+    if jac in EXACT and is_compiled(fun):
+        exact = _exact(fun, args, x0, jac == "dual")
+        if exact is not None:
+            return exact
+    if single and (ways is None or ways.method != "cs"):
+        fun, jac = narrowed(fun), narrowed(jac) if callable(jac) else jac
+    name = "user" if ways is None else ways.method
+    if is_compiled(fun) and (not callable(jac) or is_compiled(jac)):
         try:
-            return _compiled(fun, jac, ways, args, n)
-        except NotNative:  # an argument such as a list: each call goes through Python
+            return Objective(_compiled(fun, jac, ways, args, x0.size), ways, name)
+        except NotNative:
             pass
     if ways is not None:
-        return _differences(fun, ways, args)
-    return _joint(fun, args) if jac is True else _separate(fun, jac, args)
+        return Objective(_differences(fun, ways, args), ways, name)
+    return Objective(_joint(fun, args) if jac is True else _separate(fun, jac, args), None, name)

@@ -25,6 +25,8 @@ class Options(NamedTuple):
     finite_diff_rel_step: Any = None
     disp: bool = False
     return_all: bool = False
+    history: bool = False
+    progress: bool = False
 
 
 DEFAULTS = Options()
@@ -32,7 +34,7 @@ _LEAST = {"maxcor": 1, "maxfun": 1, "maxiter": 0, "maxls": 1}
 _ENDLESS = 2**62
 
 
-@functools.lru_cache(maxsize=256)
+@functools.lru_cache(maxsize=256, typed=True)  # True is not 1
 def _count(name: str, value: Any) -> int:
     """Check an option that counts something; infinity is allowed."""
     least = _LEAST[name]
@@ -110,6 +112,8 @@ class FirstOrderOptions(NamedTuple):
     finite_diff_rel_step: Any = None
     disp: bool = False
     return_all: bool = False
+    history: bool = False
+    progress: bool = False
     eps: float = 1e-8  # the step of differences; an optimizer's own eps is in `optimizer`
 
 

@@ -144,3 +144,53 @@ def test_torchs_search_says_where_its_bracket_loses_the_wolfe_points():
     result = wolfe_search(phi, 1e3, *phi(0.0), c1=c1, c2=c2, method="strong_wolfe")
     assert result.status in (2, 5)
     assert result.phi < phi(0.0)[0]
+
+
+def random_phi(rng, kind):
+    """Return a smooth function of t >= 0 of one of the kinds 0 to 4; of the last no point is flat enough."""
+    a, b, c = 10.0 ** rng.uniform(-3.0, 3.0, 3)
+
+    def well(t):
+        return a * (t - b) ** 4 - c * t, 4.0 * a * (t - b) ** 3 - c
+
+    def tail(t):  # falls for ever, ever flatter
+        return a / (1.0 + t / b), -a / b / (1.0 + t / b) ** 2
+
+    def barrier(t):  # not even downhill at 0 in half of the cases
+        return (-a * t - c * math.log(1.0 - t / b), -a + c / (b - t)) if t < b else (math.inf, math.nan)
+
+    def chain(t):  # soon beyond all numbers
+        if t >= 700.0 * b:
+            return math.inf, math.inf
+        return a * math.cosh(t / b - 1.0), a / b * math.sinh(t / b - 1.0)
+
+    def ripples(t):
+        return a * math.sin(t / b) - 1.5 * a / b * t, a / b * (math.cos(t / b) - 1.5)
+
+    return (well, tail, barrier, chain, ripples)[kind]
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_random_functions_meet_the_conditions_or_hear_why_not(method):
+    rng = np.random.default_rng(20261125)
+    for k in range(10_000):
+        phi, c2 = random_phi(rng, k % 5), float(rng.choice([0.9, 0.5, 0.1]))
+        first, most = 10.0 ** rng.uniform(-4.0, 3.0), float(rng.choice([5.0, math.inf]))
+        phi0, dphi0 = phi(0.0)
+        found = wolfe_search(phi, first, phi0, dphi0, c2=c2, max_step=most, max_nfev=40, method=method)
+        assert 0.0 <= found.step <= most and found.nfev <= 40
+        if found.status == 1:
+            assert (found.phi, found.dphi) == phi(found.step)
+            assert found.phi <= phi0 + 1e-4 * found.step * dphi0 and abs(found.dphi) <= c2 * abs(dphi0)
+        elif found.status == 2:
+            assert found.nfev == 40
+        elif found.status == 3:
+            assert found.step == most and found.dphi < 0.0
+        elif found.status == 5:  # a bracket of roundings
+            assert found.phi <= phi0
+        elif found.status == 6:
+            assert dphi0 >= 0.0 and found.nfev == 0
+        else:
+            raise AssertionError(found.message)
+        if method == "more_thuente" and most == math.inf and k % 5 < 4:  # there is such a point
+            assert found.status == (1 if dphi0 < 0.0 else 6)

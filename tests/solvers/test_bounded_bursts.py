@@ -9,7 +9,7 @@ from nbopt.autodiff.finite_differences import Differences
 from nbopt.solvers import lbfgs, lbfgsb
 from nbopt.solvers.bounded_bursts import burst_within
 from nbopt.solvers.bursts import EVALUATE, STOP, Bursts
-from nbopt.solvers.minimize import _lbfgsb
+from nbopt.solvers.engines import lbfgsb_engine
 from nbopt.solvers.objective import PythonCalls, objective
 from nbopt.solvers.options import DEFAULTS
 
@@ -29,14 +29,14 @@ def run(calls, ways):
         0,
     )
     while task != STOP:
-        task = calls.run(_lbfgsb(), task, w.work, w.counts)
+        task = calls.run(lbfgsb_engine(), task, w.work, w.counts)
     return w
 
 
 @pytest.mark.parametrize("method", ["2-point", "3-point"])
 def test_compiled_and_python_runs_agree_in_every_bit(method):
     ways = BoundedDifferences(Differences(method, 3), LOWER, UPPER)
-    compiled, python = (objective(f, None, ways, (), 3) for f in (bowl, lambda x: bowl(x)))
+    compiled, python = (objective(f, None, ways, (), np.ones(3)).calls for f in (bowl, lambda x: bowl(x)))
     assert isinstance(compiled, Bursts) and compiled.burst is burst_within
     assert isinstance(python, PythonCalls)
     a, b = run(compiled, ways), run(python, ways)
@@ -50,8 +50,8 @@ def test_compiled_and_python_runs_agree_in_every_bit(method):
 @pytest.mark.parametrize("limit", [1, 3, 10**9])
 def test_the_length_of_bursts_does_not_matter(limit):
     ways = BoundedDifferences(Differences("2-point", 3), LOWER, UPPER)
-    calls = objective(bowl, None, ways, (), 3)
+    calls = objective(bowl, None, ways, (), np.ones(3)).calls
     w, task = lbfgsb.Workspace(np.array([-1.0, 2.0, 1.0]), DEFAULTS, 3, False, LOWER, UPPER), EVALUATE
     while task == EVALUATE:
-        task = burst_within(_lbfgsb().address, task, limit, w.work, w.counts, *calls.source)
+        task = burst_within(lbfgsb_engine().address, task, limit, w.work, w.counts, *calls.source)
     np.testing.assert_array_equal(w.x, run(calls, ways).x)

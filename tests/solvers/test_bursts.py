@@ -11,7 +11,7 @@ from numba import njit
 from nbopt.autodiff.finite_differences import Differences
 from nbopt.solvers import bursts, lbfgs
 from nbopt.solvers.bursts import EVALUATE, NEW_ITERATE, STOP
-from nbopt.solvers.minimize import _lbfgs
+from nbopt.solvers.engines import lbfgs_engine
 from nbopt.solvers.objective import PythonCalls, objective
 from nbopt.solvers.options import DEFAULTS
 
@@ -30,7 +30,7 @@ def run(calls, x0, cost=1, pause=False):
     """Run to the end; return the workspace and the tasks on the way."""
     w, task, tasks = lbfgs.Workspace(x0, DEFAULTS, cost, pause), EVALUATE, []
     while task != STOP:
-        task = calls.run(_lbfgs(), task, w.work, w.counts)
+        task = calls.run(lbfgs_engine(), task, w.work, w.counts)
         tasks.append(task)
     return w, tasks
 
@@ -46,15 +46,15 @@ def same(a, b):
 @pytest.mark.parametrize("name", PROBLEMS)
 def test_compiled_and_python_runs_agree_in_every_bit(name):
     fun, x0, _ = PROBLEMS[name]
-    compiled, _ = run(objective(fun, True, None, (), x0.size), x0)
-    python, _ = run(objective(lambda x: fun(x), True, None, (), x0.size), x0)
+    compiled, _ = run(objective(fun, True, None, (), x0).calls, x0)
+    python, _ = run(objective(lambda x: fun(x), True, None, (), x0).calls, x0)
     same(compiled, python)
 
 
 def test_a_pair_of_functions_agrees_too():
     x0 = np.array([-1.2, 1.0])
-    joint, _ = run(objective(rosenbrock, True, None, (), 2), x0)
-    pair, _ = run(objective(value, slope, None, (), 2), x0)
+    joint, _ = run(objective(rosenbrock, True, None, (), np.ones(2)).calls, x0)
+    pair, _ = run(objective(value, slope, None, (), np.ones(2)).calls, x0)
     same(joint, pair)
 
 
@@ -65,8 +65,8 @@ def test_differences_agree_in_every_bit(method):
         return (x[0] - 1.0) ** 2 + 3.0 * (x[1] + 2.0) ** 4
 
     ways, x0 = Differences(method, 2), np.array([-1.2, 1.0])
-    compiled, _ = run(objective(bowl, None, ways, (), 2), x0, 1 + ways.evaluations)
-    python, _ = run(objective(lambda x: bowl(x), None, ways, (), 2), x0, 1 + ways.evaluations)
+    compiled, _ = run(objective(bowl, None, ways, (), np.ones(2)).calls, x0, 1 + ways.evaluations)
+    python, _ = run(objective(lambda x: bowl(x), None, ways, (), np.ones(2)).calls, x0, 1 + ways.evaluations)
     same(compiled, python)
     assert compiled.counts[lbfgs.NFEV] == compiled.counts[lbfgs.NJEV] * (1 + ways.evaluations)
     assert abs(compiled.x[0] - 1.0) < 1e-4
@@ -74,17 +74,17 @@ def test_differences_agree_in_every_bit(method):
 
 @pytest.mark.parametrize("limit", [1, 2, 3, 7, 10**9])
 def test_the_length_of_bursts_does_not_matter(limit):
-    calls = objective(rosenbrock, True, None, (), 2)
+    calls = objective(rosenbrock, True, None, (), np.ones(2)).calls
     w, task = lbfgs.Workspace(np.array([-1.2, 1.0]), DEFAULTS), EVALUATE
     while task == EVALUATE:
-        task = bursts.burst(_lbfgs().address, task, limit, w.work, w.counts, *calls.source)
+        task = bursts.burst(lbfgs_engine().address, task, limit, w.work, w.counts, *calls.source)
     same(w, run(calls, np.array([-1.2, 1.0]))[0])
 
 
 @pytest.mark.parametrize("through_python", [False, True])
 def test_pauses(through_python):
     fun = (lambda x: rosenbrock(x)) if through_python else rosenbrock
-    calls = objective(fun, True, None, (), 2)
+    calls = objective(fun, True, None, (), np.ones(2)).calls
     assert isinstance(calls, PythonCalls) == through_python
     w, tasks = run(calls, np.array([-1.2, 1.0]), pause=True)
     assert tasks == [NEW_ITERATE] * int(w.counts[lbfgs.NIT]) + [STOP]
@@ -101,7 +101,7 @@ def test_slow_functions_get_short_bursts_and_fast_ones_long(monkeypatch):
     monkeypatch.setattr(bursts, "perf_counter", lambda: clock[0])
     for cost in ([1e-6], [1e-4], [1.0], [1e-6, 1e-6, 1e-6, 1e-3]):
         limits.clear()
-        bursts.Bursts(burst, (), None).run(_lbfgs(), EVALUATE, None, None)
+        bursts.Bursts(burst, (), None).run(lbfgs_engine(), EVALUATE, None, None)
         assert limits[0] == 1
         assert all(b <= bursts.GROWTH * a for a, b in itertools.pairwise(limits))
         assert limits[-1] == pytest.approx(max(1, bursts.SECONDS / cost[-1]), abs=1.0, rel=0.01)
@@ -116,7 +116,7 @@ def test_arguments_live_as_long_as_the_run():
 
     def make():
         t = np.linspace(0.0, 4.0, 500)
-        return objective(fitted, True, None, (t, 2.5 * np.exp(-1.3 * t)), 2)
+        return objective(fitted, True, None, (t, 2.5 * np.exp(-1.3 * t)), np.ones(2)).calls
 
     calls = make()
     gc.collect()
@@ -134,10 +134,10 @@ def test_exceptions_leave_the_run_resumable():
         return rosenbrock(x)
 
     gate = np.zeros(1, np.int64)
-    calls = objective(guarded, True, None, (gate,), 2)
+    calls = objective(guarded, True, None, (gate,), np.ones(2)).calls
     w = lbfgs.Workspace(np.array([-1.2, 1.0]), DEFAULTS)
     with pytest.raises(RuntimeError, match="not yet"):
-        calls.run(_lbfgs(), EVALUATE, w.work, w.counts)
+        calls.run(lbfgs_engine(), EVALUATE, w.work, w.counts)
     gate[0] = 1
-    assert calls.run(_lbfgs(), EVALUATE, w.work, w.counts) == STOP
+    assert calls.run(lbfgs_engine(), EVALUATE, w.work, w.counts) == STOP
     same(w, run(calls, np.array([-1.2, 1.0]))[0])

@@ -37,15 +37,20 @@ def test_it_finds_the_minimum(name):
 
 
 def test_no_more_evaluations_than_scipy_in_total():
-    ours = theirs = 0
+    ours = theirs = lower = higher = 0
     rng = np.random.default_rng(5)
     for fun, x0, _ in PROBLEMS.values():
         # a few starts each: on hard problems one start is a matter of luck for either
         for k in range(4):
             start = x0 * (1.0 + 0.02 * k * rng.normal(size=x0.size))
-            ours += int(drive(fun, start).counts[lbfgs.NFEV])
-            theirs += scipy.optimize.minimize(fun, start, jac=True, method="L-BFGS-B").nfev
+            w, scipy_ = drive(fun, start), scipy.optimize.minimize(fun, start, jac=True, method="L-BFGS-B")
+            if abs(w.f - scipy_.fun) <= 1e-6 * max(1.0, abs(w.f)):  # neither has stopped on the way
+                ours += int(w.counts[lbfgs.NFEV])
+                theirs += scipy_.nfev
+            lower += w.f < scipy_.fun - 1e-6 * max(1.0, abs(w.f))
+            higher += w.f > scipy_.fun + 1e-6 * max(1.0, abs(w.f))
     assert ours <= theirs
+    assert higher <= lower
 
 
 def test_it_goes_on_where_scipy_gives_up():
@@ -174,3 +179,47 @@ def test_memory_of_one_pair_and_many():
         s, y = w.correction_pairs()
         assert s.shape == y.shape == (min(maxcor, int(w.counts[lbfgs.RING])), 10)
         assert (np.einsum("ij,ij->i", s, y) > 0.0).all()
+
+
+def test_a_gradient_whose_square_underflows_is_flat():
+    w = drive(lambda x: (x @ x, 2.0 * x), [1e-200, 0.0], gtol=0.0)
+    assert (w.counts[lbfgs.REASON], w.counts[lbfgs.NFEV]) == (lbfgs.FLAT, 1)
+
+
+def test_a_slow_stretch_is_no_minimum():
+    w = drive(powell_badly_scaled, [0.0, 1.0])  # its second reduction is smaller than ftol, at f = 0.135
+    assert w.counts[lbfgs.REASON] == lbfgs.SMALL_REDUCTION
+    assert w.f < 1e-6
+
+
+@pytest.mark.parametrize(
+    ("slow", "nit", "nfev", "slope", "goes_on"),
+    [
+        (1, 5, 9, 1e-3, True),  # the model promises 5e-7, ftol is 2e-9
+        (1, 5, 9, 1e-5, False),
+        (lbfgs.SLOWEST, 5, 9, 1e-3, True),
+        (lbfgs.SLOWEST + 1, 5, 9, 1e-3, False),
+        (1, 6, 9, 1e-3, False),  # a limit comes first
+        (1, 5, 10, 1e-3, False),
+    ],
+)
+def test_small_reductions_end_a_run_unless_the_model_promises_more(slow, nit, nfev, slope, goes_on):
+    w = lbfgs.Workspace(np.zeros(2), Options(maxiter=6, maxfun=10))
+    counts, numbers = w.counts, w.work[2 * (6 + 2 * 11) :]
+    w.remember(np.array([[1.0, 0.0]]), np.array([[3.0, 0.0]]))
+    numbers[lbfgs.F] = 0.1
+    for name, value in (("REASON", lbfgs.SMALL_REDUCTION), ("SLOW", slow), ("NIT", nit), ("NFEV", nfev)):
+        counts[getattr(lbfgs, name)] = value
+    S, Y = w.work[12:34].reshape(11, 2), w.work[34:56].reshape(11, 2)
+    g = np.array([0.0, slope])  # where the pair knows nothing
+    lbfgs.look_further(g, np.empty(2), S, Y, numbers, counts, lbfgs.SLOWEST)
+    assert counts[lbfgs.REASON] == (lbfgs.RUNNING if goes_on else lbfgs.SMALL_REDUCTION)
+
+
+def test_the_pairs_know_the_curvature_that_the_values_show():
+    def cubic(x):  # the Hessian at x is 6x + 40
+        return float((x**3 + 20.0 * x**2).sum()), 3.0 * x**2 + 40.0 * x
+
+    w = drive(cubic, [5.0], maxiter=1)  # to 4: the first step has the length 1
+    s, y = w.correction_pairs()
+    assert w.x[0] == pytest.approx(4.0) and y[0, 0] / s[0, 0] == pytest.approx(64.0, rel=1e-9)

@@ -15,7 +15,7 @@ from numba import njit
 from numba.core.errors import TypingError
 from scipy.optimize import LbfgsInvHessProduct, OptimizeResult, OptimizeWarning
 
-import nbopt.solvers.minimize as module
+import nbopt.solvers.run as module
 from nbopt.solvers.minimize import minimize
 
 START = np.array([-1.2, 1.0])
@@ -112,7 +112,7 @@ def test_results_do_not_share_memory():
 
 @pytest.mark.parametrize(
     ("x0", "n"),
-    [([3, 4], 2), (7, 1), (np.float32([3.0, 4.0]), 2), (np.array(2.0), 1), ((True, False), 2), (range(3), 3)],
+    [([3, 4], 2), (7, 1), (np.float16([3.0, 4.0]), 2), (np.array(2.0), 1), ((True, False), 2), (range(3), 3)],
 )
 def test_starts(x0, n):
     for fun in (shifted, shifted.py_func):
@@ -173,6 +173,8 @@ def test_differences_as_scipy(jac):
     scipys = None if jac in (False, "auto") else jac
     theirs = scipy.optimize.minimize(valley, START, jac=scipys, method="L-BFGS-B")
     for fun in (valley, lambda x: valley(x)):
+        if fun is valley and scipys is None:
+            continue  # exact derivatives then
         res = minimize(fun, START, jac=jac)
         assert res.success
         assert res.jac_method == (jac if jac in ("3-point", "cs") else "2-point")
@@ -205,7 +207,7 @@ def test_options_and_tol():
         assert res.status == status and not res.success and next(iter(options)) in res.message
         assert nit is None or res.nit == nit
     assert minimize(rosenbrock, START, jac=True, options={"maxfun": 7}).nfev == 7
-    assert minimize(value, START, options={"maxfun": 8}).nfev == 6
+    assert minimize(value, START, jac="2-point", options={"maxfun": 8}).nfev == 6
     with pytest.warns(OptimizeWarning, match="Unknown solver options: maxiters") as caught:
         minimize(rosenbrock, START, jac=True, options={"maxiters": 3})
     assert caught[0].filename == __file__
@@ -239,8 +241,8 @@ def test_what_is_refused():
             minimize(rosenbrock, START, jac=True, constraints=constraints)
     for nothing in ((), [], {}, None):
         assert minimize(rosenbrock, START, jac=True, constraints=nothing).success
-    with pytest.raises(ValueError, match='jac="dual"'):
-        minimize(rosenbrock, START, jac="dual")
+    with pytest.raises(TypeError, match='jac="dual" needs a function compiled'):
+        minimize(python_rosenbrock, START, jac="dual")
     with pytest.raises(ValueError, match="jac='4-point' must be True, a function"):
         minimize(rosenbrock, START, jac="4-point")
     with pytest.raises(TypeError, match="fun=3 must be callable"):
