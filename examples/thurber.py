@@ -5,6 +5,7 @@ certified values are NIST's (StRD, "Thurber", higher level of difficulty) and in
 https://www.itl.nist.gov/div898/strd/nls/data/thurber.shtml
 """
 
+import sys
 import time
 from pathlib import Path
 
@@ -131,7 +132,7 @@ def main():
     print("\n          certified        minimize  digits   Adam, LBFGS  digits")
     for k in range(7):
         print(f"b{k + 1} {CERTIFIED[k]:16.9f}{b[k]:16.9f}{digits(b)[k]:8.1f}{c[k]:16.9f}{digits(c)[k]:8.1f}")
-    path = Path(__file__).parent / "plots" / "thurber.png"
+    path = (Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).parent / "plots") / "thurber.png"
     try:
         plot(b, {name: history for name, (_, history) in fits.items()}, path)
         print(f"\nThe plot is {path}")

@@ -27,6 +27,7 @@ BELOW = {
     "autodiff": KERNELS,
     "linesearch": AUTODIFF,
     "optim": SEARCHES,
+    "cuda": KERNELS,
     "lr_scheduler": OBJECTS,
     "swa_utils": OBJECTS | {"lr_scheduler"},  # SWALR is a scheduler
     "solvers": OBJECTS,
@@ -73,12 +74,20 @@ def test_only_the_two_lowest_folders_name_the_compiler(path):
     assert not used or part_of(path) in {"kernels", "autodiff"}
 
 
+def test_only_one_file_imports_cuda_and_no_algorithm_names_it():
+    importing = {p.name for p in SOURCES if "numba.cuda" in p.read_text() or "cudadrv" in p.read_text()}
+    assert importing == {"cuda.py"}
+    doors = {"device_arrays.py", "torch_tensors.py", "param_groups.py", "plan.py", "gradients.py"}
+    for path in (PACKAGE / "optim").glob("*.py"):
+        assert path.name in doors or "cuda" not in path.read_text().lower(), path.name
+
+
 @of_source
 def test_nothing_optional_is_imported_at_the_top(path):
     top = {n for n in ast.parse(path.read_text()).body if isinstance(n, ast.Import | ast.ImportFrom)}
     names = {a.name.split(".")[0] for n in top if isinstance(n, ast.Import) for a in n.names}
     names |= {n.module.split(".")[0] for n in top if isinstance(n, ast.ImportFrom)}
-    assert not names & {"torch", "matplotlib", "tqdm", "pandas", "IPython"}
+    assert not names & {"torch", "matplotlib", "tqdm", "pandas", "IPython", "cupy", "numba_cuda"}
 
 
 def test_the_front_door_holds_names_and_nothing_else():

@@ -1,5 +1,7 @@
 """The harness of validation/: its pure pieces, on tiny cases; nothing here is timed against a limit."""
 
+import importlib
+import inspect
 import json
 import subprocess
 import sys
@@ -13,7 +15,17 @@ if not (ROOT / "validation").is_dir():
     pytest.skip("validation/ is part of the source tree, not of the package", allow_module_level=True)
 sys.path.insert(0, str(ROOT))
 
-from validation import budgets, peers, problems, quiet, rosenbrock, serve, timing  # noqa: E402
+from validation import (  # noqa: E402
+    budgets,
+    choosing_problems,
+    choosing_runs,
+    peers,
+    problems,
+    quiet,
+    rosenbrock,
+    serve,
+    timing,
+)
 
 
 def test_time_block_counts_calls_and_prepares_before_each():
@@ -126,6 +138,41 @@ def test_the_cases_of_the_zoo_run(shape):
     assert timing.time_block(cases_nbopt.sparse_step(10, 2, 4), 0.0) > 0
 
 
+def choosing_problem(name, **more):
+    if name in choosing_problems.NEEDS_SKLEARN:
+        pytest.importorskip("sklearn", reason="scikit-learn has the data of this problem")
+    return choosing_problems.PROBLEMS[name](0, **more)
+
+
+@pytest.mark.parametrize("name", choosing_problems.PROBLEMS)
+def test_the_gradients_of_the_problems_for_choosing(name):
+    problem, rng = choosing_problem(name), np.random.default_rng(0)
+    params = [a + 0.1 * rng.standard_normal(a.shape).astype(a.dtype) for a in problem.start]
+    ways = [rng.standard_normal(a.shape).astype(a.dtype) for a in params]
+    h = 1e-5 if params[0].dtype == np.float64 else 3e-3
+    up, down = ([p + s * h * w for p, w in zip(params, ways, strict=True)] for s in (1, -1))
+    slope = sum((g * w).sum() for g, w in zip(problem.evaluate(params, 3)[1], ways, strict=True))
+    rise = (problem.evaluate(up, 3)[0] - problem.evaluate(down, 3)[0]) / (2 * h)
+    assert slope == pytest.approx(rise, rel=1e-6 if h < 1e-4 else 1e-2)
+    assert problem.gap(problem.start) > 2 * problem.target
+
+
+def test_an_embeddings_sparse_gradient_is_its_dense_one():
+    dense, sparse = (choosing_problem("sparse embedding", sparse=s) for s in (False, True))
+    (expected,), ((index, values),) = (p.evaluate(p.start, 5)[1] for p in (dense, sparse))
+    found = np.zeros_like(expected)
+    np.add.at(found, index, values)
+    assert np.array_equal(found, expected) and found.any()
+
+
+def test_the_rate_that_arrives_first_is_chosen():
+    given = {"problem": "Rosenbrock", "optimizer": "SGD", "options": {"momentum": 0.9}, "quick": True}
+    seen = choosing_runs.solve(**given, rates=[1e-3, 3e-3, 1e3])
+    alone = choosing_runs.solve(**given, rates=[1e-3])
+    assert seen["lr"] == 3e-3 and seen["steps"] == seen["evaluations"] < alone["steps"]
+    assert choosing_runs.solve(**given, rates=[1e3]) is None
+
+
 def test_waiting_for_a_quiet_machine_ends():
     assert 0.0 <= quiet.busy(0.01) <= 1.0
     quiet.wait_until_quiet(0.0)
@@ -154,3 +201,85 @@ def test_report_shows_budgets_losses_and_what_is_missing(tmp_path):
     assert report.span(2.5e-5) == "25 µs" and report.count(20_000_000) == "2e7"
     quick = list(step_cost.situations(quick=True))
     assert len(set(quick)) == len(quick) < len(list(step_cost.situations(quick=False)))
+
+
+class EveryCallArrives:
+    """Stands for the measuring processes; Rprop never arrives."""
+
+    def call(self, entry):
+        steps = None if dict(entry.given)["optimizer"] == "Rprop" else 120
+        return steps and {"lr": 0.1, "steps": steps, "evaluations": 2 * steps, "seconds": 0.0015}
+
+
+def test_the_section_on_choosing(tmp_path):
+    pytest.importorskip("matplotlib", reason="the report's figures need matplotlib")
+    from validation import choosing
+
+    section = choosing.run(EveryCallArrives(), True, tmp_path)
+    text = "\n".join(section.blocks)
+    assert "| Adam | 120, 1.5 ms, 0.1 |" in text and "| Rprop | - |" in text and "| Muon |  |" in text
+    assert (tmp_path / "choosing.png").stat().st_size > 10_000
+    assert choosing.rates("Rprop", quick=False) == [0.3, 0.1, 0.03, 0.01, 0.003, 0.001]
+
+
+def test_coverage_counts_the_intervals_that_hold_the_truth(tmp_path):
+    pytest.importorskip("matplotlib", reason="the report's figures need matplotlib")
+    from validation import coverage, report
+
+    case = coverage.EXPERIMENTS["a saturation"].plain()
+    found = coverage.simulate(case, 8, 1, seed=0)
+    assert found.fits == 8 and found.failed == 0 and found.held.max() <= 8
+    assert (found.shares()[:, 1] >= found.shares()[:, 0]).all() and found.shares()[:, 1].min() > 0.5
+    assert all(difference < 1e-3 for difference in found.differences)
+    header, rows = coverage._coverage_table({"a saturation": found})
+    assert len(rows) == 2 and all(len(row) == len(header) for row in rows)
+    assert "coverage.png" in report.table(header, rows) + coverage.save(
+        coverage._figure({"a saturation": found}, 8), tmp_path, "coverage", "shares"
+    )
+
+
+def test_every_section_is_run_in_the_same_way():
+    pytest.importorskip("matplotlib", reason="the report's figures need matplotlib")
+    from validation.__main__ import SECTIONS
+
+    for name in SECTIONS:
+        module = importlib.import_module(f"validation.{name}")
+        assert list(inspect.signature(module.run).parameters) == ["peers", "quick", "folder"], name
+
+
+# Where validation/garbow.py and validation/problems.py call a problem by different names.
+RENAMED = {"Box 3-dimensional": "Box three-dimensional", "Brown almost linear": "Brown almost-linear"}
+TWICE = [(RENAMED.get(name, name), name) for name in problems.PROBLEMS]
+
+
+@pytest.mark.parametrize(("name", "witness"), TWICE)
+def test_compiled_problem_agrees_with_its_numpy_form(name, witness):
+    from validation import garbow
+
+    problem, twin = garbow.PROBLEMS[name], problems.PROBLEMS[witness]
+    assert problem.start == twin.start
+    for x in (np.array(problem.start), np.array(problem.start) + 0.01):
+        assert (problem.residuals.py_func(x) ** 2).sum() == pytest.approx(twin.fun(x), rel=1e-12)
+
+
+def test_the_other_problems_reach_their_published_minima_from_residuals():
+    from scipy.optimize import least_squares
+
+    from validation import garbow
+
+    assert len(garbow.PROBLEMS) == 35
+    for name in sorted(set(garbow.PROBLEMS) - {name for name, _ in TWICE}):
+        problem = garbow.PROBLEMS[name]
+        found = least_squares(problem.residuals.py_func, problem.start, x_scale="jac", xtol=1e-14, ftol=1e-14)
+        assert problem.reached(2.0 * found.cost) == problem.minima[0], name
+    assert problem.reached(1e3) is None
+
+
+def test_the_published_minima_are_reached_with_few_evaluations():
+    pytest.importorskip("matplotlib", reason="the report's figures need matplotlib")
+    from validation import more_garbow_hillstrom as section
+
+    found = section.solve("Wood")
+    assert found[section.OURS]["minimum"] == 0.0
+    assert found[section.RIVAL]["minimum"] is None  # its ftol stops it on a slow stretch
+    assert section._cell(found[section.RIVAL]).startswith("7.87")

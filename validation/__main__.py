@@ -12,7 +12,11 @@ from validation import environment, report
 from validation.peers import Peers
 
 # A new section is a file with run(peers, quick, folder) -> Section, and its name here.
-SECTIONS = ("step_cost", "zoo", "roofline", "crossing", "solves", "evaluations", "first_result")
+SECTIONS = (
+    "step_cost", "zoo", "roofline", "crossing", "solves", "evaluations",
+    "more_garbow_hillstrom", "choosing", "coverage", "kill",
+    "first_result", "cuda",
+)  # fmt: skip
 
 
 def main() -> None:
@@ -27,8 +31,14 @@ def main() -> None:
         "--patient", type=float, default=0.0, metavar="SECONDS",
         help="on a shared machine: wait so long for a quiet moment before each case, repeat unsteady ones",
     )  # fmt: skip
+    parser.add_argument(
+        "--cuda", action="store_true", help="only the CUDA section, to cuda.md; peers on a device"
+    )
     given = parser.parse_args()
     given.out.mkdir(parents=True, exist_ok=True)
+    if given.cuda:
+        print(importlib.import_module("validation.cuda").write(given.out, given.quick))
+        return
     peers, start, load = Peers(patience=given.patient), time.perf_counter(), environment.load()
     sections = []
     try:

@@ -103,9 +103,13 @@ BUDGETS = (
     at_least("python_large", "the same, n up to 1e5", 1, "x"),
     at_most("evaluations", "evaluations on problems both solve, nbopt over scipy L-BFGS-B", 1, ""),
     at_least("solved", "problems solved, beside the best of L-BFGS-B, BFGS, torch LBFGS", 0, "more"),
+    at_most("coverage", "shares of profile intervals that hold the truth, from 68.3 % and 95 %", 1.5, "%"),
+    at_most("minos", "ends of `conf_int` from those of MINOS, in standard errors", 1e-3, "sigma"),
     at_most("import", "`import nbopt`, beyond numba and scipy.optimize", 0.1, "s"),
     at_most("adam_cached", "first Adam step in a new process, disk cache filled", 0.5, "s"),
     at_most("minimize_cached", "first `minimize` of a new @njit fun, disk cache filled", 0.5, "s"),
     at_most("adam_cold", "first Adam step, empty cache", 3, "s"),
     at_most("minimize_cold", "first `minimize`, empty cache", 6, "s", cause=_COMPILES),
+    at_least("gpu_copy", "GPU: Adam, float32, 1e8 elements, share of a device copy's bandwidth", 0.9, ""),
+    at_least("gpu_fused", f"GPU: the same {_FUSED}", 1, "x"),
 )

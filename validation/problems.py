@@ -37,10 +37,10 @@ class Problem:
                 g[k] = (self.residuals(z) ** 2).sum().imag / h
         return self.fun(x), g
 
-    def solved(self, f: float, accuracy: float = 1e-6) -> bool:
-        """Tell whether ``f`` reached a known minimum, to a share of the way from the start."""
-        first = self.fun(np.array(self.start))
-        return any(abs(f - m) <= accuracy * (first - m) for m in self.minima)
+    def solved(self, f: float) -> bool:
+        """Tell whether ``f`` reached a known minimum: to four digits; 0 to a millionth."""
+        least = 1e-6 * min(self.fun(np.array(self.start)), 1.0)
+        return any(abs(f - low) <= (1e-4 * low if low > 0.0 else least) for low in self.minima)
 
 
 def _freudenstein_roth(x):

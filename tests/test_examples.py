@@ -1,0 +1,62 @@
+"""The examples run as they stand, on their data, and draw their pictures; the six short ones are short."""
+
+import runpy
+import sys
+from pathlib import Path
+
+import pytest
+
+FOLDER = Path(__file__).resolve().parent.parent / "examples"
+if not FOLDER.is_dir():
+    pytest.skip("examples/ is part of the source tree, not of the package", allow_module_level=True)
+SHORT = {
+    "peak_fit": "refnx",
+    "carbon_dioxide": "statsmodels",
+    "robust_fit": None,
+    "digits": "sklearn",
+    "torch_loop": "statsmodels",
+    "scipy_script": "refnx",
+}
+# What each prints that only a right answer can say.
+SAYS = {
+    "peak_fit": "c1    = 67.48 ± 0.10",
+    "carbon_dioxide": "rising by 1.336 ± 0.001 ppm a year",
+    "robust_fit": "cauchy  : in_1960 = 1.349 ± 0.068, rise = 0.113 ± 0.011 a year",
+    "digits": "it reads 92.2% rightly",
+    "torch_loop": "",
+    "scipy_script": "digits of every parameter",
+    "thurber": "1288.139680",
+}
+
+
+@pytest.mark.parametrize("name", SAYS)
+def test_an_example_runs_and_draws(name, tmp_path, monkeypatch, capsys):
+    plt = pytest.importorskip("matplotlib.pyplot", reason="the examples draw with matplotlib")
+    if package := SHORT.get(name):
+        pytest.importorskip(package, reason=f"{name}.py takes its data from {package}, which is missing")
+    monkeypatch.setattr(sys, "argv", [f"{name}.py", str(tmp_path)])
+    runpy.run_path(str(FOLDER / f"{name}.py"), run_name="__main__")
+    plt.close("all")
+    assert SAYS[name] in capsys.readouterr().out
+    assert (tmp_path / f"{name}.png").stat().st_size > 10_000
+
+
+def test_the_port_of_a_torch_loop_keeps_torchs_weights(tmp_path, monkeypatch, capsys):
+    pytest.importorskip("torch", reason="torch is not installed: the port was not compared with it")
+    plt = pytest.importorskip("matplotlib.pyplot", reason="the examples draw with matplotlib")
+    pytest.importorskip("statsmodels", reason="torch_loop.py takes its data from statsmodels")
+    monkeypatch.setattr(sys, "argv", ["torch_loop.py", str(tmp_path)])
+    runpy.run_path(str(FOLDER / "torch_loop.py"), run_name="__main__")
+    plt.close("all")
+    assert float(capsys.readouterr().out.split()[-1]) < 1e-12
+
+
+@pytest.mark.parametrize("name", SHORT)
+def test_a_short_example_is_short_and_shown(name):
+    assert (FOLDER / f"{name}.py").read_text(encoding="utf-8").count("\n") < 60
+    assert f"(plots/{name}.png)" in (FOLDER / "README.md").read_text(encoding="utf-8")
+    assert (FOLDER / "plots" / f"{name}.png").is_file()
+
+
+def test_every_example_is_tested():
+    assert {path.stem for path in FOLDER.glob("*.py")} == set(SAYS)
