@@ -68,7 +68,8 @@ def fit(
         the parameters of maximum likelihood. The errors are those of the likelihood (Fisher's information),
         whatever `absolute_sigma` says.
     loss : {"linear", "soft_l1", "huber", "cauchy", "arctan"} or callable, optional
-        Robust loss, as in `least_squares`; the errors are then scipy's, from the scaled Jacobian.
+        Robust loss, as in `least_squares`. The errors are then scipy's, from the scaled Jacobian: wider than
+        the truth, most so with ``absolute_sigma=False``; ``bootstrap(kind="pairs")`` assumes less.
     f_scale : float, optional
         Weighted residual from which on a point counts as an outlier: positive.
     jac : callable or {None, "auto", "dual", "2-point", "3-point", "cs"}, optional
@@ -113,7 +114,8 @@ def fit(
     a = 2.5045 ± 0.0062, rate = 1.3029 ± 0.0052
     """
     if not callable(model):
-        raise TypeError(f"{_OWNER}: model={model!r} must be callable")
+        kind = type(model).__name__
+        raise TypeError(f"{_OWNER}: model is of type {kind}; it must be callable: fit(model, x, y, p0)")
     _check(cost, loss, jac, sigma, weights)
     named = read_parameters(_OWNER, model, p0, fixed, bounds)
     check_count(_OWNER, model, named.start.size)

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from nbopt.fitting.fit_summary import name_of_cost
 from nbopt.fitting.whitening import CHOLESKY, WEIGHTS
 
 _FIT, _DATA = "#c2410c", "#334155"
@@ -60,7 +61,8 @@ def plot(result: Any, level: float, axes: Any) -> Any:
 
 def _label(result: Any) -> str:
     """Return the name of the curve."""
-    return f"fit, {'deviance' if result.problem.poisson else 'χ²'}/{result.nfree} = {result.redchi:.3g}"
+    name = name_of_cost(result).replace("chi square", "χ²")
+    return f"fit, {name}/{result.nfree} = {result.redchi:.3g}"
 
 
 def _abscissa(data: Any) -> tuple[np.ndarray, bool]:

@@ -327,7 +327,8 @@ class FitResult:
             "residuals": the residuals are drawn anew and put on the fit, which takes them as alike (each
             in units of its sigma). "pairs": the points are drawn anew, for errors that are not alike.
             "parametric": data are drawn from the fit, with normal errors or Poisson's counts. By default
-            "parametric" for counts, else "residuals".
+            "parametric" where the errors of the data are known (counts, ``absolute_sigma=True``), else
+            "residuals", which takes the size of the errors from the residuals.
         seed : None, int or numpy.random.Generator, optional
             The same seed gives the same result, whatever the number of threads.
 

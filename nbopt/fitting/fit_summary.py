@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from nbopt.fitting.fit_parameters import FitParameter, with_error
+from nbopt.fitting.whitening import NONE
 
 _STRONG = 0.1  # weaker correlations are left out
 
@@ -106,18 +107,28 @@ def _limits(p: FitParameter) -> str:
 
 def _numbers(result: Any) -> list[tuple[str, str]]:
     """Return the names and values of the numbers on the fit as a whole."""
-    what = "deviance" if result.problem.poisson else "chi square"
+    what = name_of_cost(result)
     ours = [
         (what, f"{result.chisqr:.8g}"),
         (f"reduced {what}", f"{result.redchi:.6g} ({result.nfree} degrees of freedom)"),
         ("aic, bic", f"{result.aic:.6g}, {result.bic:.6g}"),
     ]
+    known = "from those of the data" + (", taken as 1: no sigma" if result.problem.data.kind == NONE else "")
+    errors = known if result.absolute else f"scaled to a reduced {what} of 1"
     if result.problem.poisson:
         return [*ours, ("errors", "from the likelihood of the counts")]
-    return [
-        *ours,
-        ("errors", "from those of the data" if result.absolute else "scaled to a reduced chi square of 1"),
-    ]
+    if result.problem.loss == "linear":
+        return [*ours, ("errors", errors)]
+    loss = getattr(result.problem.loss, "__name__", result.problem.loss)
+    errors += ", from the scaled Jacobian; bootstrap(kind='pairs') assumes less"
+    return [("loss", f"{loss}, f_scale = {result.problem.f_scale:.6g}"), *ours[:2], ("errors", errors)]
+
+
+def name_of_cost(result: Any) -> str:
+    """Return what the sum that was made least is called."""
+    if result.problem.poisson:
+        return "deviance"
+    return "chi square" if result.problem.loss == "linear" else "robust cost"
 
 
 def _correlations(result: Any) -> list[tuple[str, str, float]]:

@@ -7,6 +7,7 @@ and reads its ``args`` from a block of words that the caller owns: arrays by add
 
 from __future__ import annotations
 
+import inspect
 import struct
 from collections.abc import Callable
 from typing import Any
@@ -282,6 +283,17 @@ def _check_gradient(t: Any, owner: str) -> None:
         raise TypeError(f"minimize: {owner} gave {what} for the gradient; it must be a 1-D array of floats")
 
 
+def _check_count(fun: Any, args: tuple[Any, ...]) -> None:
+    """Say which arguments are missing, or too many, in fewer words than Numba does."""
+    known = list(inspect.signature(fun.py_func).parameters.values())
+    if any(p.kind == p.VAR_POSITIONAL for p in known):
+        return
+    names, least = [p.name for p in known], sum(p.default is p.empty for p in known)
+    if not least <= 1 + len(args) <= len(names):
+        takes = ", ".join(names[1:]) or "nothing"
+        raise TypeError(f"minimize: {fun.__name__} takes {takes} after x; args has {len(args)} of that")
+
+
 def _check_results(fun: Any, jac: Any, what: str, kinds: tuple[Any, ...]) -> None:
     """Compile fun and jac and refuse results of the wrong kind."""
     x = _COMPLEX_LINE if what == COMPLEX else _LINE
@@ -304,6 +316,7 @@ def _build(fun: Any, jac: Any, what: str, args: tuple[Any, ...], make: Callable 
     except (ValueError, NumbaError) as error:
         raise NotNative(str(error)) from None
     layout = _Layout(kinds)
+    _check_count(fun, args)
     if make is None:
         _check_results(fun, jac, what, kinds)
         entry = _WRITERS[what](fun, jac, layout.load())

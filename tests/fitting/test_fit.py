@@ -201,7 +201,7 @@ def with_nan(a, at):
 @pytest.mark.parametrize(
     "error, changes, words",
     [
-        (TypeError, {"model": 3}, "model=3 must be callable"),
+        (TypeError, {"model": 3}, "model is of type int; it must be callable"),
         (TypeError, {"p0": [1.0, 2.0]}, r"takes 4 parameters after x \(height, centre.*but p0 has 2"),
         (TypeError, {"p0": {"height": 1.0, "depth": 2}}, "p0 names 'depth'; the model takes height"),
         (TypeError, {"p0": {"height": 1.0}}, "p0 has no value for centre, width, base"),

@@ -294,3 +294,9 @@ def test_a_new_function_costs_one_small_compile_and_no_solver():
         native.numba.njit = plain
     assert len(made) == 1
     assert made[0]["no_cpython_wrapper"] and made[0]["no_cfunc_wrapper"]
+
+
+@pytest.mark.parametrize("args, given", [((), 0), ((1.0,), 1), ((1.0, 2.0, 3.0), 3)])
+def test_a_wrong_number_of_arguments_is_said_in_a_line(args, given):
+    with pytest.raises(TypeError, match=rf"takes a, b after x; args has {given} of that"):
+        entry_for(njit(lambda x, a, b: x[0] + a + b), args, VALUE)
