@@ -283,3 +283,28 @@ def test_the_published_minima_are_reached_with_few_evaluations():
     assert found[section.OURS]["minimum"] == 0.0
     assert found[section.RIVAL]["minimum"] is None  # its ftol stops it on a slow stretch
     assert section._cell(found[section.RIVAL]).startswith("7.87")
+
+
+def test_the_page_holds_its_plots_and_colours_its_verdicts(tmp_path):
+    pytest.importorskip("markdown", reason="the page for a browser is rendered by markdown")
+    from validation import html_page
+
+    (tmp_path / "one.png").write_bytes(b"picture")
+    text = "# nbopt, measured\n\n## A part\n\n| a | b |\n|---|---:|\n| 1 | met |\n\n"
+    text += "**missed by 5%** ![x](one.png)\n"
+    (tmp_path / "report.md").write_text(text)
+    page = html_page.write(tmp_path / "report.md").read_text()
+    assert "data:image/png;base64,cGljdHVyZQ==" in page and "one.png" not in page
+    assert '<span class="met">met</span>' in page and '<strong class="missed">' in page
+    assert '<a href="#a-part">A part</a>' in page and "<title>nbopt, measured</title>" in page
+
+
+@pytest.mark.parametrize("fitter", ["nbopt, @njit", "nbopt, Python", "scipy lm"])
+def test_a_certified_set_is_fitted_and_its_evaluations_are_counted(fitter):
+    pytest.importorskip("refnx", reason="NIST's files come with refnx")
+    from validation import cases_fitting
+
+    found = cases_fitting.nist_run("Misra1a", 1, fitter)
+    assert 6 <= found["parameters"] <= 11 and 4 <= found["errors"] <= 11
+    assert found["nfev"] >= 4 and found["seconds"] > 0 and found["message"] == ""
+    assert cases_fitting.difficulty("Misra1a") == "lower"

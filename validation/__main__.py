@@ -8,7 +8,7 @@ import importlib
 import time
 from pathlib import Path
 
-from validation import environment, report
+from validation import environment, html_page, report
 from validation.peers import Peers
 
 # A new section is a file with run(peers, quick, folder) -> Section, and its name here.
@@ -61,7 +61,11 @@ def main() -> None:
         "On a busy machine parallel launches wait for a core, for milliseconds: measure on an idle one.",
         "\n".join(machine),
     ]
-    print(report.write(given.out, head, sections))
+    path = report.write(given.out, head, sections)
+    print(path)
+    print(
+        html_page.write(path) or "no page for a browser: `markdown` is not installed (pip install markdown)"
+    )
 
 
 if __name__ == "__main__":

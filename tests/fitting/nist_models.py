@@ -122,15 +122,19 @@ MODELS = {
 }
 
 
-def read(name):
-    """Return start1, start2, certified values, their standard errors, y and x of a set."""
+def path(name):
+    """Return where the file of a set is."""
     found = importlib.util.find_spec("refnx")
     if found is None:
         import pytest  # here, for validation/ reads this file too
 
         pytest.skip("NIST's files come with refnx")
-    path = Path(found.origin).parent / "analysis" / "tests" / "NIST_STRD" / f"{name}.dat"
-    lines = path.read_text(errors="replace").splitlines()
+    return Path(found.origin).parent / "analysis" / "tests" / "NIST_STRD" / f"{name}.dat"
+
+
+def read(name):
+    """Return start1, start2, certified values, their standard errors, y and x of a set."""
+    lines = path(name).read_text(errors="replace").splitlines()
     head = "\n".join(lines[:12])
 
     def part(title):
