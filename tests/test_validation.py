@@ -308,3 +308,11 @@ def test_a_certified_set_is_fitted_and_its_evaluations_are_counted(fitter):
     assert 6 <= found["parameters"] <= 11 and 4 <= found["errors"] <= 11
     assert found["nfev"] >= 4 and found["seconds"] > 0 and found["message"] == ""
     assert cases_fitting.difficulty("Misra1a") == "lower"
+
+
+def test_robust_fits_end_where_scipys_end():
+    from validation.cases_fitting import robust_run
+
+    ours, theirs = (robust_run("decay", "cauchy", f) for f in ("nbopt, @njit", "scipy trf"))
+    assert abs(ours["cost"] / theirs["cost"] - 1.0) < 1e-6
+    assert ours["distance"] < 0.2

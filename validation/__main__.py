@@ -14,7 +14,7 @@ from validation.peers import Peers
 # A new section is a file with run(peers, quick, folder) -> Section, and its name here.
 SECTIONS = (
     "step_cost", "zoo", "roofline", "crossing", "solves", "evaluations",
-    "more_garbow_hillstrom", "choosing", "nist", "coverage", "kill",
+    "more_garbow_hillstrom", "choosing", "nist", "robust", "coverage", "kill",
     "first_result", "cuda",
 )  # fmt: skip
 

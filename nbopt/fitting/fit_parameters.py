@@ -68,6 +68,8 @@ class FitParameters(Mapping[str, FitParameter]):
         self._by_name = {p.name: p for p in parameters}
 
     def __getitem__(self, name: str) -> FitParameter:
+        if name not in self._by_name:
+            raise KeyError(f"no parameter {name!r}; there are {', '.join(self._by_name)}")
         return self._by_name[name]
 
     def __getattr__(self, name: str) -> FitParameter:

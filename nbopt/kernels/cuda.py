@@ -325,7 +325,7 @@ def missing() -> str:
 def device(where: str) -> Any:
     """Return the device's calls, or raise; ``where`` opens the message."""
     if found() is None:
-        raise RuntimeError(f"{where} is a device array, but {missing()}")
+        raise RuntimeError(f"{where} is a device array: {missing()}")
     return found()
 
 

@@ -320,8 +320,8 @@ class OneCycleLR(_Cycle):
             return whole(self._owner, "total_steps", total, 1)
         if epochs is None or per_epoch is None:
             raise ValueError(
-                f"{self._owner}: give total_steps={total!r}, or epochs={epochs!r} and "
-                f"steps_per_epoch={per_epoch!r} (whole numbers >= 1)"
+                f"{self._owner}: total_steps={total!r}, epochs={epochs!r}, steps_per_epoch={per_epoch!r}: "
+                "give total_steps, or epochs and steps_per_epoch, whole numbers >= 1"
             )
         return whole(self._owner, "epochs", epochs, 1) * whole(self._owner, "steps_per_epoch", per_epoch, 1)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import sys
 import warnings
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -126,7 +127,7 @@ def warn_of_near_misses(owner: str, group: dict[str, Any], known: Iterable[str])
             warnings.warn(
                 f"{owner}: the group's {key!r} is not an option; is {close[0]!r} meant?",
                 UserWarning,
-                stacklevel=4,
+                stacklevel=_level_of_the_user(),
             )
 
 
@@ -139,11 +140,21 @@ _IDLE = {
 _mentioned: set[tuple[str, str]] = set()
 
 
+def _level_of_the_user() -> int:
+    """Return the stacklevel that points to the line outside of nbopt: subclasses add frames."""
+    frame, level = sys._getframe(1), 1
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith("nbopt."):
+        frame, level = frame.f_back, level + 1
+    return level
+
+
 def mention_idle_flags(owner: str, group: dict[str, Any]) -> None:
     """Say once per class and flag that a flag of torch's has no effect here."""
     for flag, why in _IDLE.items():
         if group.get(flag) and (owner, flag) not in _mentioned:
             _mentioned.add((owner, flag))
             warnings.warn(
-                f"{owner}: {flag}={group[flag]!r} has no effect here: {why}", UserWarning, stacklevel=5
+                f"{owner}: {flag}={group[flag]!r} has no effect here: {why}",
+                UserWarning,
+                stacklevel=_level_of_the_user(),
             )

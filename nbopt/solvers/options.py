@@ -6,6 +6,7 @@ import functools
 import inspect
 import math
 import warnings
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -55,6 +56,13 @@ def _tolerance(name: str, value: Any) -> float:
     return number
 
 
+def _as_dict(options: Any) -> dict[str, Any]:
+    """Return a copy of the options as a dict."""
+    if not isinstance(options, Mapping | None):
+        raise TypeError(f"minimize: options={options!r} must be a dict")
+    return dict(options or {})
+
+
 def read_options(options: Any, tol: Any) -> Options:
     """Return the options of a call; what is None keeps its default.
 
@@ -78,7 +86,7 @@ def read_options(options: Any, tol: Any) -> Options:
         return DEFAULTS
     values: dict[str, Any] = {} if tol is None else dict.fromkeys(("ftol", "gtol"), _tolerance("tol", tol))
     unknown = []
-    for name, value in dict(options or {}).items():
+    for name, value in _as_dict(options).items():
         if name not in Options._fields:
             unknown.append(name)
         elif name in _LEAST and value is not None:
@@ -136,7 +144,7 @@ def read_first_order(kind: Any, options: Any, tol: Any) -> FirstOrderOptions:
     own = set(inspect.signature(getattr(kind, "options_of", kind)).parameters) - _NOT_OPTIONS
     values: dict[str, Any] = {} if tol is None else {"gtol": _tolerance("tol", tol)}
     hyper, unknown = {}, []
-    for name, value in dict(options or {}).items():
+    for name, value in _as_dict(options).items():
         if name in own:
             hyper[name] = value
         elif name not in FirstOrderOptions._fields or name in ("optimizer", "eps"):

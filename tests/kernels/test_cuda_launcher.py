@@ -32,7 +32,7 @@ def found_kernels():
         from validation import ptx
 
         _folder.append(tempfile.TemporaryDirectory())
-        _kernels.append((ptx, *ptx.in_process_of_its_own(Path(_folder[0].name), few=1)))
+        _kernels.append((ptx, *ptx.in_process_of_its_own(Path(_folder[0].name))))
     module, kernels, why = _kernels[0]
     if not kernels:
         pytest.skip(f"the kernels cannot be compiled to PTX here: {why}")
@@ -46,7 +46,7 @@ _folder: list = []
 @no_jit
 def test_every_loop_becomes_a_kernel_that_stays_in_registers_and_in_its_dtype():
     ptx, kernels = found_kernels()
-    assert len([k for k in kernels if k["kept"] is not None]) == 2 * len(ptx.loops()) + 2
+    assert len([k for k in kernels if k["kept"] is not None]) == 4 * len(ptx.loops())
     for kernel in kernels:
         counts = Counter(ptx.instructions(kernel["path"]))
         label = kernel["name"], kernel["dtype"], kernel["target"]

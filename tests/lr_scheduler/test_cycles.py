@@ -114,8 +114,8 @@ def test_one_cycle_of_one_step():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({}, "give total_steps=None, or epochs=None and steps_per_epoch=None"),
-        ({"epochs": 3}, "give total_steps=None, or epochs=3 and steps_per_epoch=None"),
+        ({}, "total_steps=None, epochs=None, steps_per_epoch=None: give total_steps, or"),
+        ({"epochs": 3}, "total_steps=None, epochs=3, steps_per_epoch=None: give total_steps, or"),
         ({"total_steps": 0}, "total_steps=0 must be a whole number >= 1"),
         ({"total_steps": 1.5}, "total_steps=1.5 must be a whole number >= 1"),
         ({"epochs": -1, "steps_per_epoch": 3}, "epochs=-1 must be a whole number >= 1"),

@@ -283,3 +283,10 @@ def test_the_memory_of_a_parameter_is_an_array_without_its_subclass():
     p = Parameter(np.zeros((2, 2)))
     p.data = p.data.view(np.matrix)
     assert type(array_of(p)) is np.ndarray and np.shares_memory(array_of(p), p.data)
+
+
+def test_warnings_point_to_the_line_of_the_user():
+    with pytest.warns(UserWarning, match="'weigth_decay' is not an option") as caught:
+        optimizer = nbopt.AdamW([{"params": [np.zeros(2)], "weigth_decay": 0.1}])
+        optimizer.add_param_group({"params": [np.zeros(2)], "weigth_decay": 0.1})
+    assert [w.filename for w in caught] == [__file__] * 2

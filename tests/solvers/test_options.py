@@ -7,6 +7,7 @@ import pytest
 from scipy.optimize import OptimizeWarning
 from scipy.optimize._lbfgsb_py import _minimize_lbfgsb
 
+from nbopt import minimize
 from nbopt.solvers.options import DEFAULTS, Options, read_options
 
 
@@ -56,3 +57,9 @@ def test_out_of_range(options, match):
 def test_unknown_options_warn():
     with pytest.warns(OptimizeWarning, match="Unknown solver options: gtoll, iprint"):
         assert read_options({"gtoll": 1.0, "iprint": 3, "gtol": 0.5}, None) == Options(gtol=0.5)
+
+
+@pytest.mark.parametrize("method", ["lbfgs", "adam"])
+def test_options_that_are_no_dict_are_refused(method):
+    with pytest.raises(TypeError, match="minimize: options=5 must be a dict"):
+        minimize(lambda x: x @ x, [1.0], method=method, options=5)
