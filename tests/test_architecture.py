@@ -134,6 +134,8 @@ def modules():
 
 @pytest.mark.parametrize("name", modules())
 def test_the_examples_in_docstrings_run(name):
+    if name == "nbopt.solvers.plot_convergence":
+        pytest.importorskip("matplotlib", reason="its example draws")
     threads = nbopt.get_num_threads()
     try:
         result = doctest.testmod(importlib.import_module(name), report=True)
