@@ -17,6 +17,7 @@ SECTIONS = (
     "more_garbow_hillstrom", "choosing", "nist", "robust", "coverage", "kill",
     "first_result", "cuda",
 )  # fmt: skip
+LONG = ("zoo", "choosing", "kill", "cuda")  # --quick leaves them out, unless --only names them
 
 
 def main() -> None:
@@ -39,11 +40,12 @@ def main() -> None:
     if given.cuda:
         print(importlib.import_module("validation.cuda").write(given.out, given.quick))
         return
+    chosen = [name for name in SECTIONS if not (given.quick and name in LONG)]
     peers, start, load = Peers(patience=given.patient), time.perf_counter(), environment.load()
     sections = []
     try:
         machine = environment.describe(peers)
-        for name in given.only or SECTIONS:
+        for name in given.only or chosen:
             began = time.perf_counter()
             module = importlib.import_module(f"validation.{name}")
             sections.append(module.run(peers, given.quick, given.out))
@@ -58,7 +60,8 @@ def main() -> None:
         f"`{command}` on {datetime.date.today()}, {minutes:.1f} minutes. Times are medians of blocks that "
         "all peers ran in turn, each in a process of its own; ratios are taken round by round and their "
         f"median is given. How quiet the machine was: a load of {load} before the start; {peers.noise()}. "
-        "On a busy machine parallel launches wait for a core, for milliseconds: measure on an idle one.",
+        "On a busy machine parallel launches wait for a core, for milliseconds: measure on an idle one."
+        + (f" Left to a full run: {', '.join(LONG)}." if given.quick and not given.only else ""),
         "\n".join(machine),
     ]
     path = report.write(given.out, head, sections)

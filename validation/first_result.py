@@ -86,7 +86,7 @@ def run(peers: Peers, quick: bool, folder: Path) -> Section:
     """Time what a user waits for, several times each, in turn."""
     section = Section("First result")
     with tempfile.TemporaryDirectory(prefix="nbopt-validation-") as name:
-        found = _measure(Runs(Path(name), peers.patience), *((2, 1) if quick else (9, 3)))
+        found = _measure(Runs(Path(name), peers.patience), *((1, 1) if quick else (9, 3)))
     section.blocks.append(
         "Seconds in a new process. Imports are whole; everything else counts from after the imports. Cold: "
         "an empty `NUMBA_CACHE_DIR`. Cached: filled by an earlier process. The function given to `minimize` "

@@ -12,7 +12,7 @@ from validation.report import Section, span, table, times
 
 OURS = ("nbopt, @njit", "nbopt, Python")
 SCIPY = ("scipy lm", "scipy trf", "scipy dogbox")
-EXAMPLES = ("BoxBOD", "DanWood", "Misra1a")  # what --quick looks at
+EXAMPLES = ("BoxBOD", "Misra1a")  # what --quick looks at
 Runs = dict[tuple[str, int], dict[str, Any]]
 
 
