@@ -1,4 +1,4 @@
-"""The README's code runs as it stands there."""
+"""The README's code runs as it stands there, and the tables of differences name tests that exist."""
 
 import ast
 import re
@@ -8,12 +8,13 @@ import pytest
 
 README = Path(__file__).resolve().parent.parent / "README.md"
 TEXT = README.read_text(encoding="utf-8")
+SCIPY = (README.parent / ".github" / "DIFFERENCES_FROM_SCIPY.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"```python\n(.*?)```", TEXT, re.S)
 
 
-def rows(title):
+def rows(title, text=TEXT):
     """Return the cells of the table whose first heading is ``title``, row by row."""
-    table = re.search(rf"^\| {re.escape(title)} \|.*\n\|[-|]+\|\n((?:\|.*\n)+)", TEXT, re.M)
+    table = re.search(rf"^\| {re.escape(title)} \|.*\n\|[-|]+\|\n((?:\|.*\n)+)", text, re.M)
     return [[cell.strip() for cell in line.strip("|").split(" | ")] for line in table[1].splitlines()]
 
 
@@ -30,6 +31,13 @@ def names_in(path):
 def named_in_table():
     """Return the tests that the table of differences names, row by row."""
     return {row[0]: re.findall(r"`([^`]+)`", row[2]) for row in rows("here")}
+
+
+def differences_from_scipy():
+    """Return the tests that the tables of differences from scipy name, row by row."""
+    functions = ("minimize", "least_squares", "curve_fit")
+    table = [row for function in functions for row in rows(f"`{function}` here", SCIPY)]
+    return {row[0]: re.findall(r"`([^`]+)`", row[3]) for row in table}
 
 
 @pytest.mark.parametrize("block", BLOCKS, ids=[f"block{k}" for k in range(len(BLOCKS))])
@@ -63,6 +71,25 @@ def test_every_test_of_a_difference_stands_in_the_table():
         here = path.relative_to(README.parent).as_posix()
         unlike = {f"{here}::{name}" for name in names_in(path) if name.endswith("_unlike_torch")}
         assert unlike <= named, unlike - named
+
+
+def test_every_difference_from_scipy_names_tests_that_exist():
+    named = differences_from_scipy()
+    assert len(named) > 30
+    for difference, tests in named.items():
+        assert tests, difference
+        for test in tests:
+            file, _, name = test.partition("::")
+            path = README.parent / file
+            assert path.exists() and (not name or name in names_in(path)), test
+
+
+def test_every_test_of_a_difference_from_scipy_stands_in_a_table():
+    named = {test for tests in differences_from_scipy().values() for test in tests}
+    for path in (README.parent / "tests").rglob("test_scipy_differences_*.py"):
+        here = path.relative_to(README.parent).as_posix()
+        unlike = {f"{here}::{name}" for name in names_in(path)}
+        assert unlike and unlike <= named, unlike - named
 
 
 def test_everything_of_torch_optim_has_its_place():

@@ -12,7 +12,7 @@ from nbopt.kernels.compile import compiled
 _EPS = 2.0**-52
 
 
-def covariance(jac: np.ndarray, pseudo: bool = False) -> np.ndarray | None:
+def covariance(jac: np.ndarray, pseudo: bool = False, noise: float = 0.0) -> np.ndarray | None:
     """Return the inverse of J'J, or None if J has not full rank.
 
     The columns are brought to one length first, so that the rank does not depend on units.
@@ -24,6 +24,8 @@ def covariance(jac: np.ndarray, pseudo: bool = False) -> np.ndarray | None:
     pseudo : bool
         Return the pseudo-inverse where the rank is too low: what does not change the residuals is then
         taken as known.
+    noise : float
+        Relative error of the Jacobian, more than its rounding, if it comes from finite differences.
 
     Returns
     -------
@@ -38,20 +40,24 @@ def covariance(jac: np.ndarray, pseudo: bool = False) -> np.ndarray | None:
            [0.e+00, 1.e-18]])
     """
     m, n = jac.shape
+    least = max(noise, _EPS * max(m, n))
     if m >= n:
         out, order, work = np.empty((n, n)), np.arange(n), np.empty((n + 4, max(m, n)))
-        if _invert(np.ascontiguousarray(jac), work, np.empty((n, n)), order, out):
+        if _invert(np.ascontiguousarray(jac), work, np.empty((n, n)), least, order, out):
             return out
     if not pseudo:
         return None
     _, s, VT = np.linalg.svd(jac, full_matrices=False)
+    lengths = np.sqrt(np.einsum("ij,ij->j", jac, jac))
+    even = np.linalg.svd(jac / np.where(lengths > 0.0, lengths, 1.0), compute_uv=False)
     keep = s > _EPS * max(m, n) * s[0]
+    keep[int((even > least * even[0]).sum()) :] = False  # the rank does not depend on units
     root = VT[keep].T / s[keep]
     return root @ root.T
 
 
 @compiled
-def _invert(jac, work, R, order, out):
+def _invert(jac, work, R, least, order, out):
     """Write the inverse of J'J to ``out`` and return True, unless the rank is too low."""
     m, n = jac.shape
     scale, norms, first, b = work[n], work[n + 1], work[n + 2], work[n + 3]
@@ -70,7 +76,7 @@ def _invert(jac, work, R, order, out):
     for i in range(m):
         b[i] = 0.0
     factor(work, n, b, order, R, norms, first)
-    if not abs(R[n - 1, n - 1]) > _EPS * max(m, n) * abs(R[0, 0]):
+    if not abs(R[n - 1, n - 1]) > least * abs(R[0, 0]):
         return False
     for k in range(n):  # the columns of the inverse of R, each in a row of `work`
         for i in range(n):

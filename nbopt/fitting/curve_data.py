@@ -65,11 +65,13 @@ def read_data(
         if y.ndim > 1:
             raise ValueError(f"{owner}: {names[1]} has shape {y.shape}; it must have one dimension")
         y = y.reshape(1)
-    s = None if sigma is None else np.asarray(sigma, np.float64)
+    s = None if sigma is None else _numbers(owner, "sigma", sigma, False)
     if weights is not None:
         s = _squared_weights(owner, weights, y.size)
     if nan_policy is not None:
         x, y, s = _without_nan(owner, x, y, s, nan_policy)
+        if not y.size:
+            raise ValueError(f"{owner}: every point has a NaN in it; none is left")
     if s is None:
         return Data(x, y)
     if weights is not None:
@@ -80,7 +82,9 @@ def read_data(
 def _numbers(owner: str, name: str, values: Any, finite: bool) -> np.ndarray:
     """Return an array of floats."""
     try:
-        array = np.ascontiguousarray(values, np.float64)
+        if np.iscomplexobj(values):
+            raise TypeError("they are complex")
+        array = np.asarray(values, np.float64, order="C")
     except (TypeError, ValueError) as error:
         raise type(error)(f"{owner}: {name} must be real numbers: {error}") from None
     if finite and not np.isfinite(array).all():

@@ -38,8 +38,8 @@ def read_bounds(owner: str, name: str, bounds: Any, x: np.ndarray) -> tuple[np.n
         type(bounds) is tuple and all(type(end) is float for end in bounds) and bounds == _FREE
     ):  # the faster way
         return np.full(x.size, -math.inf), np.full(x.size, math.inf)
-    if isinstance(bounds, Bounds):
-        pair = bounds.lb, bounds.ub
+    if isinstance(bounds, Bounds):  # it makes arrays of one element of numbers
+        pair = tuple(end[0] if np.shape(end) == (1,) else end for end in (bounds.lb, bounds.ub))
     elif isinstance(bounds, tuple | list | np.ndarray) and len(bounds) == 2:
         pair = bounds[0], bounds[1]
     else:
@@ -47,7 +47,7 @@ def read_bounds(owner: str, name: str, bounds: Any, x: np.ndarray) -> tuple[np.n
     ends = []
     for end in pair:
         values = np.asarray(end, np.float64)
-        if values.ndim == 0 or values.shape == (1,):
+        if values.ndim == 0:
             values = np.full(x.size, values.item())
         if values.shape != x.shape:
             raise ValueError(
@@ -73,8 +73,8 @@ def read_tolerances(owner: str, method: str, ftol: Any, xtol: Any, gtol: Any) ->
     """Return the tolerances, 0 for None, as scipy checks them."""
     values = []
     for name, value in (("ftol", ftol), ("xtol", xtol), ("gtol", gtol)):
-        number = 0.0 if value is None else float(value)
-        if number != number or number < 0.0:
+        number = 0.0 if value is None else _number(value)
+        if not number >= 0.0:
             raise ValueError(f"{owner}: {name}={value!r} must be a number in [0, inf) or None")
         if number < _EPS and value is not None:
             warnings.warn(
@@ -134,14 +134,37 @@ def read_limit(owner: str, max_nfev: Any, n: int) -> int:
     """Return the largest number of evaluations."""
     if max_nfev is None:
         return 100 * n
-    if isinstance(max_nfev, bool) or not max_nfev > 0:
+    if isinstance(max_nfev, bool) or not _number(max_nfev) > 0.0:
         raise ValueError(f"{owner}: max_nfev={max_nfev!r} must be None or positive integer.")
     return int(min(max_nfev, 2**62))
 
 
 def read_f_scale(owner: str, f_scale: Any) -> float:
     """Return the scale of the residuals for a robust loss."""
-    number = float(f_scale)
+    number = _number(f_scale)
     if not 0.0 < number < math.inf:
         raise ValueError(f"{owner}: f_scale={f_scale!r} must be a number in (0, inf)")
     return number
+
+
+def read_diff_step(owner: str, diff_step: Any, n: int) -> Any:
+    """Return the relative steps of finite differences, None for the usual ones."""
+    if diff_step is None:
+        return None
+    try:
+        steps = np.asarray(diff_step, np.float64)
+    except (TypeError, ValueError):
+        steps = np.full(1, math.nan)
+    if steps.shape not in ((), (1,), (n,)) or not np.isfinite(steps).all():
+        raise ValueError(
+            f"{owner}: diff_step={diff_step!r} must be a finite number, or one for each of the {n} variables"
+        )
+    return np.broadcast_to(steps, n)
+
+
+def _number(value: Any) -> float:
+    """Return a float; NaN for what is none."""
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        return math.nan

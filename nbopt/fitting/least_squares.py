@@ -9,10 +9,13 @@ from typing import Any
 
 import numpy as np
 from scipy.optimize import OptimizeResult
+from scipy.sparse import issparse
+from scipy.sparse.linalg import LinearOperator
 
 from nbopt.fitting.fit_options import (
     check_choices,
     read_bounds,
+    read_diff_step,
     read_f_scale,
     read_limit,
     read_scale,
@@ -63,8 +66,9 @@ def least_squares(
     x0 : array_like of shape (n,) or float
         Where to start: finite, within the bounds.
     jac : callable or {None, "auto", "dual", "2-point", "3-point", "cs"}, optional
-        A function ``jac(x, *args, **kwargs) -> array of shape (m, n)``; exact derivatives of a compiled
-        function; or finite differences. None and "auto": exact where possible, else "2-point".
+        A function ``jac(x, *args, **kwargs) -> array of shape (m, n)`` (a sparse one is made dense);
+        exact derivatives of a compiled function; or finite differences. None and "auto": exact where
+        possible, else "2-point".
     bounds : 2-tuple of array_like, or `scipy.optimize.Bounds`, optional
         Lower and upper bounds; numbers stand for all variables. They hold at every evaluation.
     method : {"trf", "dogbox", "lm"}, optional
@@ -162,7 +166,8 @@ def least_squares(
         verbose=verbose,
     )
     jac = "auto" if jac is None else jac
-    args = args if isinstance(args, tuple) else (args,)
+    args = tuple(args) if np.iterable(args) else (args,)
+    diff_step = read_diff_step(_OWNER, diff_step, x.size)
     problem, r = _problem(fun, jac, args, kwargs or {}, x, (lower, upper), diff_step)
     if method == "lm" and r.size < x.size:
         raise ValueError(
@@ -182,21 +187,18 @@ def _problem(
     diff_step: Any,
 ) -> tuple[Problem, np.ndarray]:
     """Return the problem and the residuals at the start."""
-
-    def residuals(x: np.ndarray) -> np.ndarray:
-        return np.atleast_1d(fun(x, *args, **kwargs))
-
-    r = residuals(x.copy())
-    if r.ndim > 1:
-        raise ValueError(f"{_OWNER}: `fun` must return at most 1-d array_like. f0.shape: {r.shape}")
-    if r.dtype.kind not in "fiub":
-        if r.dtype.kind != "O":
-            raise TypeError(f"{_OWNER}: fun returned {r.dtype}; it must return real numbers")
-        r = r.astype(np.float64)
+    r = _first_residuals(fun(x.copy(), *args, **kwargs))
     m, n = r.size, x.size
 
+    def residuals(x: np.ndarray) -> np.ndarray:
+        values = np.atleast_1d(fun(x, *args, **kwargs))
+        if values.shape != (m,):
+            raise ValueError(f"{_OWNER}: fun returned shape {values.shape}, but {(m,)} at x0")
+        return values
+
     def derivatives(x: np.ndarray) -> np.ndarray:
-        J = np.atleast_2d(np.asarray(jac(x, *args, **kwargs), np.float64))
+        J = jac(x, *args, **kwargs)
+        J = np.atleast_2d(np.asarray(J if type(J) is np.ndarray else _dense(J), np.float64))
         if J.shape != (m, n):
             raise ValueError(
                 f"{_OWNER}: The return value of `jac` has wrong shape: expected {(m, n)}, actual {J.shape}."
@@ -208,3 +210,23 @@ def _problem(
     form = (None, "2-point" if jac == "auto" else jac) if kwargs else (fun, jac)
     user = derivatives if callable(jac) else None
     return Problem(form[0], form[1], args, residuals, user, x, bounds[0], bounds[1], m, diff_step), r
+
+
+def _first_residuals(values: Any) -> np.ndarray:
+    """Return the residuals at the start as an array of one dimension, or say what is wrong with them."""
+    r = np.atleast_1d(values)
+    if r.ndim > 1:
+        raise ValueError(f"{_OWNER}: `fun` must return at most 1-d array_like. f0.shape: {r.shape}")
+    if values is None or r.dtype.kind not in "fiubO":
+        what = "None" if values is None else r.dtype
+        raise TypeError(f"{_OWNER}: fun returned {what}; it must return real numbers")
+    if not r.size:
+        raise ValueError(f"{_OWNER}: fun returned no residuals")
+    return r.astype(np.float64) if r.dtype.kind == "O" else r
+
+
+def _dense(J: Any) -> Any:
+    """Return a Jacobian that may be sparse as something to make an array of."""
+    if isinstance(J, LinearOperator):
+        raise ValueError(f"{_OWNER}: jac returned a LinearOperator; it must return an array")
+    return J.toarray() if issparse(J) else J

@@ -12,7 +12,7 @@ from nbopt.kernels.compile import compiled, is_compiled
 
 
 def parameter_names(owner: str, f: Any) -> list[str] | None:
-    """Return the names of a model's parameters after x, None if it takes any number of them.
+    """Return the names of a model's parameters after x, None if it takes any number of them and names none.
 
     Raises
     ------
@@ -23,9 +23,9 @@ def parameter_names(owner: str, f: Any) -> list[str] | None:
         known = inspect.signature(getattr(f, "py_func", f)).parameters.values()
     except (TypeError, ValueError):
         raise ValueError(f"{owner}: Unable to determine number of fit parameters: give p0.") from None
-    if any(p.kind == p.VAR_POSITIONAL for p in known):
-        return None
     names = [p.name for p in known if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    if len(names) < 2 and any(p.kind == p.VAR_POSITIONAL for p in known):
+        return None
     if len(names) < 2:
         raise ValueError(f"{owner}: Unable to determine number of fit parameters: f takes none after x.")
     return names[1:]
@@ -83,15 +83,24 @@ def python_residuals(owner: str, f: Any, x: Any, y: np.ndarray) -> Callable[[np.
 
     def residuals(p: np.ndarray) -> np.ndarray:
         values = f(x, *p)
-        if type(values) is not np.ndarray or values.shape != shape:
-            values = np.asarray(values)
-            if values.size != 1 and values.shape != shape:
-                raise ValueError(f"{owner}: f returned shape {values.shape}; ydata has shape {shape}")
-        if values.dtype.kind not in "fiubc":
-            values = values.astype(np.float64)
+        if type(values) is not np.ndarray or values.shape != shape or values.dtype.kind != "f":
+            values = _values(owner, values, shape, p.dtype.kind == "c")
         return values - y
 
     return residuals
+
+
+def _values(owner: str, result: Any, shape: tuple[int, ...], complexes: bool) -> np.ndarray:
+    """Return what a model returned as an array of numbers, or say what is wrong with it."""
+    values = np.asarray(result)
+    if values.size != 1 and values.shape != shape:
+        raise ValueError(f"{owner}: f returned shape {values.shape}; ydata has shape {shape}")
+    if values.dtype.kind in "fiub" or (complexes and values.dtype.kind == "c"):
+        return values
+    if result is None or values.dtype.kind != "O":
+        what = "None" if result is None else values.dtype
+        raise TypeError(f"{owner}: f returned {what}; it must return real numbers")
+    return values.astype(np.complex128 if complexes else np.float64)
 
 
 def is_compiled_model(f: Any, jac: Any) -> bool:

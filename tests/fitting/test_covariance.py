@@ -22,3 +22,11 @@ def test_units_do_not_change_the_rank():
 def test_without_full_rank_there_is_none_or_the_pseudo_inverse(J):
     assert covariance(J) is None
     np.testing.assert_allclose(covariance(J, True), np.linalg.pinv(J.T @ J), atol=1e-15)
+
+
+def test_what_the_errors_of_differences_could_make_is_no_rank():
+    J = np.ones((5, 2))
+    J[0, 1] += 1e-10
+    assert np.isfinite(covariance(J)).all()
+    assert covariance(J, noise=1e-9) is None
+    np.testing.assert_allclose(covariance(J, True, 1e-9), np.full((2, 2), 0.05), rtol=1e-8)

@@ -1,6 +1,6 @@
 """scipy as the judge: what its minimize(method="L-BFGS-B") promises, asked of scipy and of ours alike.
 
-What differs is listed in the README, "Differences from scipy", and tested at the end of this file.
+What differs is listed in .github/DIFFERENCES_FROM_SCIPY.md, and tested at the end of this file.
 """
 
 import functools
@@ -375,7 +375,7 @@ def test_true_from_a_callback_stops_nothing(minimize):
     assert minimize(rosen, START, jac=rosen_der, callback=lambda x: True).success
 
 
-# What differs, on purpose: see the README
+# What differs, on purpose: see .github/DIFFERENCES_FROM_SCIPY.md
 
 
 def test_constraints_are_refused_not_dropped():
