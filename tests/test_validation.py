@@ -299,7 +299,9 @@ def test_the_page_holds_its_plots_and_colours_its_verdicts(tmp_path):
     assert '<a href="#a-part">A part</a>' in page and "<title>nbopt, measured</title>" in page
 
 
-@pytest.mark.parametrize("fitter", ["nbopt, @njit", "nbopt, Python", "scipy lm"])
+@pytest.mark.parametrize(
+    "fitter", ["nbopt, @njit", "nbopt, Python", "nbopt.fit, @njit", "nbopt.fit, Python", "scipy lm"]
+)
 def test_a_certified_set_is_fitted_and_its_evaluations_are_counted(fitter):
     pytest.importorskip("refnx", reason="NIST's files come with refnx")
     from validation import cases_fitting
@@ -316,3 +318,21 @@ def test_robust_fits_end_where_scipys_end():
     ours, theirs = (robust_run("decay", "cauchy", f) for f in ("nbopt, @njit", "scipy trf"))
     assert abs(ours["cost"] / theirs["cost"] - 1.0) < 1e-6
     assert ours["distance"] < 0.2
+
+
+def test_pulls_of_robust_fits(tmp_path):
+    pytest.importorskip("matplotlib", reason="the report's figures need matplotlib")
+    from validation import pulls
+    from validation.coverage import EXPERIMENTS
+
+    case = EXPERIMENTS["a saturation"].plain()
+    found = {(kind, 30, "huber"): [pulls.simulate(case, kind, 30, "huber", 20, 1)] for kind in pulls.NOISES}
+    for each in (f[0] for f in found.values()):
+        assert each.pulls.shape == (3, 20 - each.failed, 2) and 0.5 < each.spread()[0] < 1.5
+        assert 0.8 < each.by_errors <= 1.0 and 0.0 <= each.by_profile <= 1.0
+    outliers = found["10 % outliers", 30, "huber"][0].spread()
+    assert outliers[1] < outliers[0]  # scipy's scaled errors are wider than the truth
+    header, rows = pulls.rows_of(found)
+    assert len(rows) == 3 and all(len(row) == len(header) for row in rows)
+    pulls.save(pulls._figure(found), tmp_path, "pulls", "spreads")
+    assert (tmp_path / "pulls.png").stat().st_size > 5_000

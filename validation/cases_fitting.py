@@ -70,15 +70,15 @@ def _fitter(fitter: str, name: str, model: Any, case: Any, start: int) -> Callab
     if fitter == "lmfit":
         return lambda: _lmfit(SETS.MODELS[name], model, case, p0)
     if fitter == "nbopt, @njit":
-        if name not in COMPILED:
-            COMPILED[name] = numba.njit(SETS.MODELS[name])
-        compiled = COMPILED[name]
+        compiled = _compiled(name)
 
         def fit() -> Any:
             popt, pcov, info, _, _ = nbopt.curve_fit(compiled, case.x, case.y, p0, full_output=True)
             return popt, np.sqrt(np.diag(pcov)), info["nfev"] + info["njev"] * p0.size
 
         return fit
+    if fitter.startswith("nbopt.fit"):
+        return _named_fit(_compiled(name) if fitter == "nbopt.fit, @njit" else None, model, case, p0)
     method = {} if fitter == "nbopt, Python" else {"method": fitter.removeprefix("scipy ")}
     module = nbopt if fitter == "nbopt, Python" else optimize
 
@@ -87,6 +87,24 @@ def _fitter(fitter: str, name: str, model: Any, case: Any, start: int) -> Callab
         return popt, np.sqrt(np.diag(pcov)), None
 
     return fit_plain
+
+
+def _compiled(name: str) -> Any:
+    """Return the compiled model of a set."""
+    if name not in COMPILED:
+        COMPILED[name] = numba.njit(SETS.MODELS[name])
+    return COMPILED[name]
+
+
+def _named_fit(compiled: Any, counted: Any, case: Any, p0: np.ndarray) -> Callable[[], Any]:
+    """Return a fit by nbopt.fit, of a compiled model or of one that counts its calls."""
+
+    def fit() -> Any:
+        found = nbopt.fit(counted if compiled is None else compiled, case.x, case.y, p0)
+        errors = np.array([p.stderr for p in found.params.values()])
+        return found.x, errors, None if compiled is None else found.nfev + found.njev * p0.size
+
+    return fit
 
 
 def _lmfit(named: Any, model: Any, case: Any, p0: np.ndarray) -> Any:

@@ -1,4 +1,4 @@
-"""NIST StRD: 27 certified sets from two starts, beside scipy's three methods and lmfit."""
+"""NIST StRD: 27 certified sets from two starts, by curve_fit and fit, beside scipy's methods and lmfit."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from validation.figures import COLOURS, plt, save
 from validation.peers import Entry, Peers, installed
 from validation.report import Section, span, table, times
 
-OURS = ("nbopt, @njit", "nbopt, Python")
+OURS = ("nbopt, @njit", "nbopt, Python")  # curve_fit
+FITS = ("nbopt.fit, @njit", "nbopt.fit, Python")
 SCIPY = ("scipy lm", "scipy trf", "scipy dogbox")
 EXAMPLES = ("BoxBOD", "Misra1a")  # what --quick looks at
 Runs = dict[tuple[str, int], dict[str, Any]]
@@ -24,7 +25,7 @@ def run(peers: Peers, quick: bool, folder: Path) -> Section:
         return section
     from validation.cases_fitting import SETS
 
-    fitters = [*OURS, *SCIPY] + ["lmfit"] * installed("lmfit")
+    fitters = [*OURS, *FITS, *SCIPY] + ["lmfit"] * installed("lmfit")
     if "lmfit" not in fitters:
         section.missing.append("lmfit on NIST's sets: it is not installed.")
     names = EXAMPLES if quick else tuple(SETS.MODELS)
@@ -35,7 +36,8 @@ def run(peers: Peers, quick: bool, folder: Path) -> Section:
         f"{len(names)} sets, two starts each, default tolerances. Digits are those of the worst parameter, "
         "or standard error, beside the certified ones (NIST gives 11). An evaluation is a call of the model, "
         "those of finite differences included; of an `@njit` model a Jacobian counts as one per parameter. "
-        "Times are the best of three whole calls.",
+        "Times are the best of three whole calls. The first two, and scipy's three, are `curve_fit`; "
+        "`nbopt.fit` also names the parameters and makes the report.",
         _summary(found, fitters),
         save(_figure(found, fitters), folder, "nist", "right digits of every set, sorted, for every fitter"),
         "### By difficulty, runs with six digits",
@@ -92,10 +94,10 @@ def _judge(section: Section, found: Runs, complete: bool) -> None:
         for key, what, digits in (("nist_six", "parameters", 6), ("nist_eight", "parameters", 8),
                                   ("nist_errors", "errors", 4)):  # fmt: skip
             short = [f"{n} from start {s + 1}" for (n, s), r in found.items()
-                     if min(r[f][what] for f in OURS) < digits]  # fmt: skip
+                     if min(r[f][what] for f in (*OURS, *FITS)) < digits]  # fmt: skip
             lanczos = "; residuals of Lanczos1 are the rounding of its data" if what == "errors" else ""
-            why = {f: "short: " + ", ".join(short) + lanczos for f in OURS}
-            section.worst(key, {f: _reach(found, f, what, digits) for f in OURS}, why=why)
+            why = {f: "short: " + ", ".join(short) + lanczos for f in (*OURS, *FITS)}
+            section.worst(key, {f: _reach(found, f, what, digits) for f in (*OURS, *FITS)}, why=why)
     ratios = {}
     for f in SCIPY:
         ours, theirs = _shared(found, "nbopt, Python", f, "nfev")
@@ -104,7 +106,7 @@ def _judge(section: Section, found: Runs, complete: bool) -> None:
     section.worst("nist_evaluations", ratios, largest=True)
     for (name, start), r in found.items():
         best = max(SCIPY, key=lambda f, r=r: r[f]["parameters"])
-        worst = min(r[f]["parameters"] for f in OURS)
+        worst = min(r[f]["parameters"] for f in (*OURS, *FITS))
         if worst < 6 <= r[best]["parameters"]:
             section.losses.append(f"NIST {name}, start {start + 1}: {best} has 6 digits, ours {worst:.1f}.")
     slower = [f"{n} {s + 1}" for (n, s), r in found.items()

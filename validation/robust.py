@@ -1,10 +1,11 @@
-"""Robust: fits of data with outliers by scipy's losses, beside scipy."""
+"""Robust: fits of data with outliers by scipy's losses, beside scipy; and what their errors are worth."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
 
+from validation import pulls
 from validation.figures import COLOURS, plt, save
 from validation.peers import Entry, Peers
 from validation.report import Section, span, table, times
@@ -39,6 +40,7 @@ def run(peers: Peers, quick: bool, folder: Path) -> Section:
                 section.losses.append(f"{model}, {loss}: scipy's least_squares ends lower than {f}.")
             if r[f]["seconds"] > r["scipy trf"]["seconds"]:
                 section.losses.append(f"{model}, {loss}: scipy's least_squares takes less time than {f}.")
+    pulls.add(section, quick, folder)
     return section
 
 

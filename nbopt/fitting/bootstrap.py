@@ -91,7 +91,7 @@ def bootstrap(result: Any, n: int, kind: str | None, seed: Any) -> Bootstrap:
         raise ValueError(f"bootstrap: n={n!r} must be an integer of at least 2")
     problem = result.problem
     if kind is None:
-        kind = "parametric" if result.absolute else "residuals"
+        kind = "residuals" if result.estimated else "parametric"
     resampler = Resampler(result, kind, seed)
     params = np.tile(result.x, (n, 1))
     rows = RowSolves.of(problem, result.x)

@@ -42,6 +42,8 @@ class Intervals(dict[str, Interval]):
     level : float
     best : dict of str to float
         The fitted values.
+    of_what : str
+        What they come from, for the title.
 
     Examples
     --------
@@ -53,12 +55,12 @@ class Intervals(dict[str, Interval]):
       a = 1.5  -0.5  +1  [1, 2.5]
     """
 
-    def __init__(self, level: float, best: dict[str, float]) -> None:
+    def __init__(self, level: float, best: dict[str, float], of_what: str = "profile likelihood") -> None:
         super().__init__()
-        self.level, self.best, self.notes = level, best, list[str]()
+        self.level, self.best, self.of_what, self.notes = level, best, of_what, list[str]()
 
     def __str__(self) -> str:
-        lines = [f"{100 * self.level:.6g}% confidence intervals (profile likelihood)"]
+        lines = [f"{100 * self.level:.6g}% confidence intervals ({self.of_what})"]
         width = max(map(len, self), default=0)
         for name, (low, high) in self.items():
             at = self.best[name]
@@ -97,7 +99,8 @@ class Profile:
             return ""
         named = zip(self.problem.named.names, self._best.tolist(), strict=True)
         where = ", ".join(f"{name}={value:.8g}" for name, value in named)
-        lower = f"chi square {self._better:.8g} < {self.chisqr:.8g}"
+        what = "chi square" if self.problem.loss == "linear" and not self.problem.poisson else "cost"
+        lower = f"{what} {self._better:.8g} < {self.chisqr:.8g}"
         return f"there is a better fit ({lower}): start at {where}."
 
     def interval(self, j: int, quantile: float, sigma: float) -> Interval:

@@ -6,6 +6,8 @@ import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+from nbopt.fitting.near_miss import did_you_mean
+
 
 @dataclass(frozen=True)
 class FitParameter:
@@ -69,13 +71,15 @@ class FitParameters(Mapping[str, FitParameter]):
 
     def __getitem__(self, name: str) -> FitParameter:
         if name not in self._by_name:
-            raise KeyError(f"no parameter {name!r}; there are {', '.join(self._by_name)}")
+            near = did_you_mean(name, self._by_name)
+            raise KeyError(f"no parameter {name!r}; there are {', '.join(self._by_name)}{near}")
         return self._by_name[name]
 
     def __getattr__(self, name: str) -> FitParameter:
         known = self.__dict__.get("_by_name", {})
         if name not in known:
-            raise AttributeError(f"no parameter {name!r}; there are {', '.join(known)}")
+            near = did_you_mean(name, known)
+            raise AttributeError(f"no parameter {name!r}; there are {', '.join(known)}{near}")
         return known[name]
 
     def __iter__(self) -> Iterator[str]:

@@ -15,12 +15,17 @@ from nbopt.fitting.confidence import Interval, Intervals, Profile
 from nbopt.fitting.curve_problem import CurveProblem
 from nbopt.fitting.fit_errors import errors_of
 from nbopt.fitting.fit_parameters import FitParameter, FitParameters
+from nbopt.fitting.near_miss import did_you_mean
 from nbopt.fitting.poisson import information_rows
 from nbopt.fitting.prediction import Prediction, predict
-from nbopt.fitting.whitening import WEIGHTS
+from nbopt.fitting.robust_errors import Sandwich, sandwich, scale_warnings
+from nbopt.fitting.whitening import NONE, WEIGHTS
 
 _EPS = 2.0**-52
 _FORWARD, _CENTRAL = 1e-7, 1e-9  # relative errors of Jacobians by differences
+# By how much the root of a robust cost may rise less than on average within an error: until that is said;
+# and within what limits conf_int() follows the error rather than the cost.
+_LESS, _EVEN = 0.7, (0.9, 2.0)
 
 
 class FitResult:
@@ -33,7 +38,7 @@ class FitResult:
     found : OptimizeResult
         What `least_squares` has to say about it.
     absolute : bool
-        Whether the errors of the data are known, rather than estimated from the fit.
+        Whether `sigma` is meant as it is, rather than up to a factor.
 
     Attributes
     ----------
@@ -43,7 +48,13 @@ class FitResult:
         The values of all parameters, in the model's order.
     cov, correl : ndarray of shape (n, n)
         Covariance and correlation, in the model's order; zeros for fixed parameters, NaN for those on a
-        bound, infinite variances where the data do not determine a parameter.
+        bound, infinite variances where the data do not determine a parameter. Of a robust loss it is
+        Huber's sandwich, see `fit`.
+    estimated : bool
+        Whether the size of the noise is taken from the residuals: unless ``absolute_sigma=True`` or the data
+        are counts; with a robust loss always.
+    sandwich : Sandwich or None
+        What the residuals of a robust fit say about the noise.
     chisqr : float
         What was minimized: the sum of squares of the weighted residuals; of the losses of a robust one; the
         deviance of counts.
@@ -82,7 +93,8 @@ class FitResult:
     """
 
     def __init__(self, problem: CurveProblem, found: Any, absolute: bool) -> None:
-        self.problem, self.absolute = problem, absolute
+        self.problem, self.absolute, self.robust = problem, absolute, problem.loss != "linear"
+        self.estimated = self.robust or not absolute
         self.success, self.status, self.message = found["success"], found["status"], found["message"]
         self.nfev, self.njev, self.jac_method = found["nfev"], found["njev"], found["jac_method"]
         self.x = problem.named.start.copy()
@@ -90,6 +102,7 @@ class FitResult:
         self.best_fit = problem.values(self.x) + 0.0 * problem.data.y
         self.residual = 0.0 - found["fun"]
         self._measure(2.0 * float(found["cost"]))
+        self.sandwich = self._noise(found) if self.robust else None
         self._estimate(found)
 
     def _measure(self, chisqr: float) -> None:
@@ -100,14 +113,25 @@ class FitResult:
             self.ndata = int(np.count_nonzero(data.W))
         self.nfree = self.ndata - self.nvarys
         self.redchi = chisqr / self.nfree if self.nfree > 0 else math.nan
-        self.variance = 1.0 if self.absolute else self.redchi
+        self.variance = self._rise = 1.0 if self.absolute else self.redchi
         self.aic, self.bic = (self._criterion(each) for each in (2.0, math.log(self.ndata)))
         size = _EPS * float(np.abs(self.problem.whitened(data.y)).max())
-        self.exact = not self.absolute and chisqr <= self.ndata * (4.0 * size) ** 2
+        self.exact = self.estimated and chisqr <= self.ndata * (4.0 * size) ** 2
+
+    def _noise(self, found: Any) -> Sandwich:
+        """Take the noise of a robust fit from its residuals."""
+        data = self.problem.data
+        counted = np.flatnonzero(data.W[0]) if data.kind == WEIGHTS else np.arange(data.y.size)
+        noise = sandwich(
+            self.problem.loss, self.problem.f_scale, found["fun"], found["jac"], counted, self.nvarys
+        )
+        self.variance = noise.variance
+        self._rise = noise.variance * noise.slope  # of twice the cost, one standard error away: on average
+        return noise
 
     def _estimate(self, found: Any) -> None:
         """Compute the errors of the parameters."""
-        named, jac = self.problem.named, found["jac"]
+        named, jac = self.problem.named, self.sandwich.jac if self.sandwich else found["jac"]
         if self.problem.poisson:
             jac = information_rows(jac, self.best_fit, self.problem.data.y)
         noise = 0.0
@@ -119,8 +143,33 @@ class FitResult:
         self._open = errors.open
         with np.errstate(all="ignore"):
             self._lengths = np.sqrt(np.einsum("ij,ij->j", jac, jac))
-        self.warnings = [*self._misfits(), *errors.warnings]
+        self._stretch = self._stretches(found["active_mask"], noise)
+        self.warnings = [*self._misfits(), *errors.warnings, *self._given_up()]
         self.params = self._parameters(found["active_mask"])
+
+    def _stretches(self, sides: np.ndarray, noise: float) -> np.ndarray:
+        """Return, for each free parameter, by how much more the root of the cost rises within its error.
+
+        It is 1 but for a robust loss: there the error averages the slopes of psi over all points, and the
+        cost rises by those of the points that determine the parameter.
+        """
+        named = self.problem.named
+        stretch = np.ones(named.free.size)
+        if self.sandwich and self.variance > 0.0 and not self._open.size:
+            curved = errors_of(self.sandwich.scaled, named.names, named.free, sides, noise).known
+            known, rising = (np.diag(each)[named.free] for each in (self._known, curved))
+            good = (known > 0.0) & (rising > 0.0)
+            stretch[good] = np.sqrt(known[good] / (self.sandwich.slope * rising[good]))
+        return stretch
+
+    def _given_up(self) -> list[str]:
+        """Say which parameters depend on points that the loss has given up."""
+        names = [self.problem.named.names[i] for i in self.problem.named.free[self._stretch < _LESS]]
+        return [
+            f"Outliers stand at the points that determine {name}: its standard error, which averages over "
+            "all points, is too small; see conf_int()."
+            for name in names
+        ]
 
     def _criterion(self, each: float) -> float:
         """Return an information criterion that charges so much for each parameter."""
@@ -139,11 +188,24 @@ class FitResult:
                 f"There are more free parameters ({self.nvarys}) than data ({self.ndata}): "
                 "many parameters fit equally well, this is one of them."
             )
-        if self.nfree <= 0 and not self.absolute:
+        words += self._no_noise()
+        if self.sandwich and not self.exact and self.variance > 0.0:
+            words += self.sandwich.warnings
+            if self.problem.data.kind == NONE:
+                words += scale_warnings(self.problem.f_scale, self.residual)
+        return words
+
+    def _no_noise(self) -> list[str]:
+        """Say what stands in the way of taking the size of the noise from the residuals."""
+        words = []
+        if self.nfree <= 0 and self.estimated:
+            linear = " and loss='linear'" if self.robust else ""
             words.append(
                 "No degrees of freedom are left to estimate the errors from: they are NaN; "
-                "sigma with absolute_sigma=True would give them."
+                f"sigma with absolute_sigma=True{linear} would give them."
             )
+        elif self.sandwich and not self.variance >= 0.0:
+            words += self.sandwich.warnings
         if self.exact:
             errors = "the standard errors show rounding, not noise, and " if self.nfree > 0 else ""
             words.append(f"The fit is exact to rounding: {errors}aic and bic mean nothing.")
@@ -196,7 +258,7 @@ class FitResult:
         -------
         float
             Of the normal distribution where the errors of the data are known, of Student's t with `nfree`
-            degrees of freedom where they are estimated; NaN without degrees of freedom.
+            degrees of freedom where they are `estimated`; NaN without degrees of freedom.
 
         Examples
         --------
@@ -213,7 +275,7 @@ class FitResult:
         if not inside:
             raise ValueError(f"FitResult: level={level!r} must lie in (0, 1), 0.95 for 95 percent")
         tail = 0.5 * (1.0 + level)
-        if self.absolute:
+        if not self.estimated:
             return float(ndtri(tail))
         return float(stdtrit(self.nfree, tail)) if self.nfree > 0 else math.nan
 
@@ -275,6 +337,11 @@ class FitResult:
         normal distribution where the errors are known (as MINOS has it), that of Student's t with `nfree`
         degrees of freedom where they are estimated (Bates and Watts 1988, section 6.1.1).
 
+        A robust loss is no likelihood of the data: its cost rises by the square of Student's quantile, times
+        what it rises by within one standard error while model and psi are straight. There the interval agrees
+        with the standard error, unless outliers stand at the points that determine the parameter, which
+        makes it wider; elsewhere it is approximate.
+
         Examples
         --------
         >>> import numpy as np
@@ -293,17 +360,19 @@ class FitResult:
             if name not in known:
                 raise ValueError(
                     f"FitResult.conf_int: names holds {name!r}, which is no free parameter of this fit; "
-                    f"those are {', '.join(known)}"
+                    f"those are {', '.join(known)}{did_you_mean(name, known)}"
                 )
-        found = Intervals(level, {name: self.params[name].value for name in known})
-        if not quantile > 0.0 or not self.variance > 0.0 or self.exact:
-            found.notes.append("there is no noise to tell an interval from: " + self.warnings[0])
+        of_what = "profile of the robust cost: approximate" if self.robust else "profile likelihood"
+        found = Intervals(level, {name: self.params[name].value for name in known}, of_what)
+        if not quantile > 0.0 or not self._rise > 0.0 or self.exact:
+            found.notes.append(" ".join(["there is no noise to tell an interval from:", *self._no_noise()]))
             found.update(dict.fromkeys(chosen, Interval(math.nan, math.nan)))
             return found
-        profile = Profile(self.problem, self.x, self.chisqr, self.variance, self._known)
+        profile = Profile(self.problem, self.x, self.chisqr, self._rise, self._known)
+        stretch = np.clip(self._stretch, *_EVEN).tolist()
         for name in chosen:
             j = known.index(name)
-            found[name] = profile.interval(j, quantile, self._step(j))
+            found[name] = profile.interval(j, quantile * stretch[j], self._step(j) / stretch[j])
         found.notes += [*profile.notes, *filter(None, [profile.better()])]
         return found
 
@@ -327,8 +396,8 @@ class FitResult:
             "residuals": the residuals are drawn anew and put on the fit, which takes them as alike (each
             in units of its sigma). "pairs": the points are drawn anew, for errors that are not alike.
             "parametric": data are drawn from the fit, with normal errors or Poisson's counts. By default
-            "parametric" where the errors of the data are known (counts, ``absolute_sigma=True``), else
-            "residuals", which takes the size of the errors from the residuals.
+            "parametric" where the errors of the data are known (counts; ``absolute_sigma=True`` with a linear
+            loss), else "residuals", which takes size and shape of the errors from the residuals.
         seed : None, int or numpy.random.Generator, optional
             The same seed gives the same result, whatever the number of threads.
 

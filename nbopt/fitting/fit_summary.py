@@ -120,8 +120,9 @@ def _numbers(result: Any) -> list[tuple[str, str]]:
     if result.problem.loss == "linear":
         return [*ours, ("errors", errors)]
     loss = getattr(result.problem.loss, "__name__", result.problem.loss)
-    errors += ", from the scaled Jacobian; bootstrap(kind='pairs') assumes less"
-    return [("loss", f"{loss}, f_scale = {result.problem.f_scale:.6g}"), *ours[:2], ("errors", errors)]
+    loss = f"{loss}, f_scale = {result.problem.f_scale:.6g} ({result.sandwich.beyond} residuals are larger)"
+    errors = "from the residuals (Huber's sandwich)" + (", not from sigma" if result.absolute else "")
+    return [("loss", loss), *ours[:2], ("errors", errors)]
 
 
 def name_of_cost(result: Any) -> str:

@@ -91,5 +91,15 @@ def scaled(
         return r, jac
     if kind != CALLABLE:
         fill_rho(kind, r, scale, rho)
-    by = np.sqrt(np.maximum(rho[1] + 2.0 * rho[2] * (r / scale) ** 2, _EPS))
+    by = np.sqrt(np.maximum(psi_slopes(r, scale, rho), _EPS))
     return r * rho[1] / by, jac * by[:, None]
+
+
+def unscaled(jac: np.ndarray, r: np.ndarray, scale: float, rho: np.ndarray) -> np.ndarray:
+    """Return the Jacobian as it was before `scaled`, of a loss that is not linear."""
+    return jac / np.sqrt(np.maximum(psi_slopes(r, scale, rho), _EPS))[:, None]
+
+
+def psi_slopes(r: np.ndarray, scale: float, rho: np.ndarray) -> np.ndarray:
+    """Return the derivative of psi = r rho' by each residual: the second derivative of the cost."""
+    return rho[1] + 2.0 * rho[2] * (r / scale) ** 2

@@ -10,6 +10,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy.optimize import Bounds
 
+from nbopt.fitting.near_miss import did_you_mean
+
 
 class Named(NamedTuple):
     """All parameters of a model in its order; ``free`` are the places of those that are not fixed."""
@@ -53,10 +55,11 @@ def read_parameters(owner: str, model: Any, p0: Any, fixed: Any, bounds: Any) ->
     names, start = _start(owner, signature, p0, held, bounds)
     for name in held:
         if name not in names:
-            raise ValueError(f"{owner}: fixed names {name!r}, which is none of {', '.join(names)}")
+            raise ValueError(f"{owner}: fixed names {name!r}, which is {_none_of(name, names)}")
         if held[name] is not None:
             start[names.index(name)] = _number(owner, "fixed", name, held[name])
     lower, upper = _bounds(owner, bounds, names)
+    _check_held(owner, held, names, start, lower, upper)
     free = np.array([i for i, name in enumerate(names) if name not in held], np.int64)
     if not free.size:
         raise ValueError(f"{owner}: fixed holds every parameter; at least one must be free")
@@ -101,6 +104,25 @@ def _held(owner: str, fixed: Any) -> dict[str, Any]:
     if bad:
         raise TypeError(f"{owner}: fixed holds {bad[0]!r}; it must hold names of parameters")
     return names
+
+
+def _check_held(
+    owner: str, held: dict[str, Any], names: tuple[str, ...], start: np.ndarray, lower: Any, upper: Any
+) -> None:
+    """Refuse a fixed parameter outside its bounds."""
+    for name in held:
+        i = names.index(name)
+        if not lower[i] <= start[i] <= upper[i]:
+            from_start = "" if held[name] is not None else ", its start,"
+            raise ValueError(
+                f"{owner}: fixed holds {name} at {start[i]}{from_start} outside its bounds: "
+                f"it must lie in [{lower[i]}, {upper[i]}]"
+            )
+
+
+def _none_of(name: Any, names: tuple[str, ...]) -> str:
+    """Return which names there are, and which of them is near."""
+    return f"none of {', '.join(names)}{did_you_mean(name, names)}"
 
 
 def _number(owner: str, argument: str, name: str, value: Any) -> float:
@@ -150,7 +172,8 @@ def _start_by_name(
     names = tuple(map(str, p0)) if signature is None else tuple(signature)
     unknown = [name for name in p0 if name not in names]
     if unknown:
-        raise TypeError(f"{owner}: p0 names {unknown[0]!r}; the model takes {', '.join(names)}")
+        near = did_you_mean(unknown[0], names)
+        raise TypeError(f"{owner}: p0 names {unknown[0]!r}; the model takes {', '.join(names)}{near}")
     known = {**(signature or {}), **{n: v for n, v in held.items() if v is not None}, **p0}
     missing = [name for name in names if known.get(name) is None]
     if missing:
@@ -174,12 +197,15 @@ def _bounds(owner: str, bounds: Any, names: tuple[str, ...]) -> tuple[np.ndarray
     if isinstance(bounds, Mapping):
         for name, pair in bounds.items():
             if name not in names:
-                raise ValueError(f"{owner}: bounds names {name!r}, which is none of {', '.join(names)}")
+                raise ValueError(f"{owner}: bounds names {name!r}, which is {_none_of(name, names)}")
             if not isinstance(pair, tuple | list | np.ndarray) or len(pair) != 2:
                 raise ValueError(f"{owner}: bounds: {name}={pair!r} must be a pair (lower, upper)")
             i = names.index(name)
-            lower[i] = -math.inf if pair[0] is None else pair[0]
-            upper[i] = math.inf if pair[1] is None else pair[1]
+            try:
+                lower[i] = -math.inf if pair[0] is None else pair[0]
+                upper[i] = math.inf if pair[1] is None else pair[1]
+            except (TypeError, ValueError):
+                raise ValueError(f"{owner}: bounds: {name}={pair!r} must be two numbers, or None") from None
     else:
         ends = (bounds.lb, bounds.ub) if isinstance(bounds, Bounds) else bounds
         if not isinstance(ends, tuple | list | np.ndarray) or len(ends) != 2:

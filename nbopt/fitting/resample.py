@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 
 from nbopt.fitting.curve_data import Data
+from nbopt.fitting.near_miss import did_you_mean
+from nbopt.fitting.robust_errors import location
 from nbopt.fitting.whitening import CHOLESKY, NONE, WEIGHTS
 
 KINDS = ("residuals", "pairs", "parametric")
@@ -30,7 +32,8 @@ class Resampler:
 
     def __init__(self, result: Any, kind: str, seed: Any) -> None:
         if kind not in KINDS:
-            raise ValueError(f"bootstrap: kind={kind!r} must be one of {', '.join(map(repr, KINDS))}")
+            known = ", ".join(map(repr, KINDS))
+            raise ValueError(f"bootstrap: kind={kind!r} must be one of {known}{did_you_mean(kind, KINDS)}")
         self.data, self.fit, self.poisson = result.problem.data, result.best_fit, result.problem.poisson
         self.rng, self.kind = np.random.default_rng(seed), kind
         m = self.data.y.size
@@ -45,7 +48,9 @@ class Resampler:
             self.counted = np.flatnonzero(self.data.W[0]) if self.data.kind == WEIGHTS else np.arange(m)
             r = result.residual[self.counted]
             spread = np.sqrt(result.ndata / result.nfree) if result.nfree > 0 else 1.0
-            self.residuals = (r - r.mean()) * spread  # a fit leaves less than the noise
+            problem = result.problem
+            centre = location(problem.loss, problem.f_scale, r) if result.robust else r.mean()
+            self.residuals = (r - centre) * spread  # a fit leaves less than the noise
         elif kind == "pairs":
             x = self.data.x
             if not isinstance(x, np.ndarray) or x.shape[-1:] != (m,):
@@ -55,11 +60,17 @@ class Resampler:
             if self.data.kind == CHOLESKY:
                 raise ValueError("bootstrap: kind='pairs' takes the data as independent; sigma is a matrix")
         else:
-            if not result.variance >= 0.0:
+            if result.robust and not result.absolute:
+                raise ValueError(
+                    "bootstrap: kind='parametric' draws normal errors; with a robust loss their size is only "
+                    "known with absolute_sigma=True: take kind='residuals' or 'pairs'"
+                )
+            variance = 1.0 if result.absolute else result.variance
+            if not variance >= 0.0:
                 raise ValueError(
                     "bootstrap: kind='parametric' needs to know the noise: there are too few data"
                 )
-            self.spread = float(np.sqrt(result.variance))
+            self.spread = float(np.sqrt(variance))
 
     def draw(self) -> Data:
         """Return data of the same shapes."""

@@ -69,3 +69,11 @@ def test_a_fit_that_fails_is_a_row_of_nan():
 def test_a_number_of_fits_out_of_range_is_refused(n):
     with pytest.raises(ValueError, match=f"bootstrap: n={n} must be an integer of at least 2"):
         RESULT.bootstrap(n)
+
+
+def test_a_robust_loss_draws_its_residuals_and_leaves_the_fit_where_it_was():
+    y = 2.0 * X + 3.0 + 0.1 * np.sin(50 * X) + np.where(np.arange(X.size) % 8 == 0, 5.0, 0.0)  # to one side
+    result = fit(lambda x, slope: slope * x + 3.0, X, y, sigma=0.1, absolute_sigma=True, loss="huber")
+    found = result.bootstrap(150, seed=1)
+    assert abs(found.params.mean() - result.params.slope.value) < 0.25 * found.stderr[0]
+    assert found.stderr[0] == pytest.approx(result.params.slope.stderr, rel=0.25)

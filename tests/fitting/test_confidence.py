@@ -84,14 +84,34 @@ def test_the_sum_of_squares_at_the_ends_is_what_was_asked_for():
         assert held.chisqr - result.chisqr == pytest.approx(ndtri(0.95) ** 2, rel=3e-5)
 
 
-def test_those_of_a_robust_loss_end_where_its_cost_has_risen():
-    y = Y.copy()
-    y[::9] += 3.0
-    given = {"sigma": ERRORS, "absolute_sigma": True, "loss": "soft_l1"}
-    result = fit(peak.py_func, X, y, START, **given)
-    for end in result.conf_int(ONE_SIGMA, ["centre"])["centre"]:
-        held = fit(peak.py_func, X, y, result.x, **given, fixed={"centre": end})
-        assert held.chisqr - result.chisqr == pytest.approx(1.0, rel=1e-4)
+@pytest.mark.parametrize("loss", ["huber", "soft_l1", "cauchy"])
+def test_those_of_a_robust_loss_agree_with_its_errors_where_the_model_is_linear(loss):
+    y = LINE_Y + np.where(LINE_X == 2.0, 50.0, 0.0)
+    result = fit(line, LINE_X, y, sigma=0.2, absolute_sigma=True, loss=loss, f_scale=3.0)
+    found = result.conf_int(ONE_SIGMA)
+    assert str(found).startswith("68.2689% confidence intervals (profile of the robust cost: approximate)")
+    for name, (low, high) in found.items():
+        p, quantile = result.params[name], stdtrit(LINE_X.size - 2, 0.5 + 0.5 * ONE_SIGMA)
+        # psi of Huber's loss is straight while no point crosses f_scale; that of the others is not.
+        close = {"rtol": 1e-4} if loss == "huber" else {"rtol": 0.1}
+        np.testing.assert_allclose([p.value - low, high - p.value], quantile * p.stderr, **close)
+
+
+def test_those_of_a_robust_loss_do_not_collapse_where_only_outliers_count_or_nothing_does():
+    x, y = np.arange(30.0), np.cos(9 * np.arange(30.0))
+    y[-2:] = 9.0, -9.0  # for a step from one to the other the cost stays the same
+    result = fit(lambda x, a, b: a + b * (x >= 28.0), x, y, loss="huber")
+    low, high = result.conf_int(ONE_SIGMA)["b"]
+    assert low < -6.0 and high > 6.0
+    assert result.warnings[0].startswith("Outliers stand at the points that determine b: its standard error")
+    both = fit(lambda x, a, b, c: a + b + c * x, LINE_X, LINE_Y, loss="cauchy").conf_int()
+    assert both["a"] == (-math.inf, math.inf) and 0.0 < both["c"].upper - both["c"].lower < 1.0
+
+
+def test_where_a_robust_loss_knows_no_errors_there_are_no_intervals():
+    result = fit(line, LINE_X, LINE_Y, (1e3, 0.0), loss="arctan", f_scale=0.1)
+    found = result.conf_int()
+    assert np.isnan(list(found.values())).all() and "The loss has given up too many" in found.notes[0]
 
 
 def test_bounds_end_them():

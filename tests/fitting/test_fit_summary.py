@@ -77,6 +77,8 @@ def test_where_the_errors_come_from_is_said(absolute, words):
 def test_a_robust_loss_is_named_and_its_cost_is_no_chi_square():
     result = fit(lambda x, a: a * x, X, Y, sigma=0.1, absolute_sigma=True, loss="soft_l1", f_scale=2.0)
     words = result.summary()
-    assert "loss = soft_l1, f_scale = 2" in words and "robust cost = " in words
-    assert "chi square" not in words and "aic" not in words and "bootstrap(kind='pairs')" in words
+    assert "loss = soft_l1, f_scale = 2 (" in words and "residuals are larger)" in words
+    assert "robust cost = " in words and "chi square" not in words and "aic" not in words
+    assert "errors = from the residuals (Huber's sandwich), not from sigma" in words
+    assert "not from sigma" not in fit(lambda x, a: a * x, X, Y, loss="huber").summary()
     assert "no sigma" in fit(lambda x, a: a * x, X, Y, absolute_sigma=True).summary()

@@ -18,7 +18,7 @@ CASES = [
     (None, "a", (0, [1, np.inf, 5]), [0.5, 1, 3], [1, 2], [0] * 3, [1, np.inf, 5]),
     (None, {"b": 9}, {"a": (None, -2)}, [-3, 9, 3], [0, 2], [-np.inf] * 3, [-2, np.inf, np.inf]),
     ({"a": 1}, {"b": 9}, Bounds(0, 10), [1, 9, 3], [0, 2], [0] * 3, [10] * 3),
-    ({"a": 1, "b": 2}, ["c", "b"], {"b": (5, 6)}, [1, 2, 3], [0], [-np.inf, 5, -np.inf], [np.inf, 6, np.inf]),
+    ({"a": 1, "b": 2}, ["c", "b"], {"b": (1, 6)}, [1, 2, 3], [0], [-np.inf, 1, -np.inf], [np.inf, 6, np.inf]),
 ]
 
 
@@ -47,6 +47,10 @@ def test_a_model_of_any_number_takes_the_names_of_a_dict_or_numbers():
         (TypeError, ([1, 2, 3], 5, None), "fixed=5 must be names"),
         (TypeError, ([1, 2, 3], [0], None), "fixed holds 0; it must hold names"),
         (ValueError, ([1, 2, 3], {"a": np.inf}, None), "fixed: a=inf must be finite"),
+        (ValueError, ([1, 2, 3], {"a": 7}, {"a": (3, 5)}), r"holds a at 7.0 outside its .* \[3.0, 5.0\]"),
+        (ValueError, ([1, 2, 3], "b", {"b": (3, 5)}), r"holds b at 2.0, its start, outside its .* \[3.0"),
+        (ValueError, ([1, 2, 3], "B", None), "fixed names 'B', which is none of a, b, c; did you mean 'b'?"),
+        (ValueError, ([1, 2, 3], (), {"a": ("x", 5)}), r"bounds: a=\('x', 5\) must be two numbers, or None"),
         (ValueError, ([1, 2, 3], (), {"a": 3}), r"bounds: a=3 must be a pair \(lower, upper\)"),
         (ValueError, ([1, 2, 3], (), ([0, 0], 1)), "lower and upper must have 3 numbers each, or one"),
         (ValueError, ([1, 2, 3], (), {"a": (np.nan, 1)}), "lower bound of a, nan, must be less"),

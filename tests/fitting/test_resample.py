@@ -31,6 +31,12 @@ def test_data_about_the_fit_have_its_noise(sigma, kind):
     np.testing.assert_allclose(np.diag(np.cov(ys.T)), np.diag(variance) * (1 - lost), rtol=0.15)
 
 
+def test_known_errors_of_a_robust_fit_are_drawn_as_they_are():
+    result = fit(MODEL, X, Y, START, sigma=ERRORS, absolute_sigma=True, loss="soft_l1")
+    ys = np.array([data.y for data in draws(result, "parametric")])
+    np.testing.assert_allclose(ys.std(0), ERRORS, rtol=0.08)
+
+
 def test_residuals_are_drawn_from_those_of_the_fit_and_points_without_weight_stay():
     weights = (np.arange(X.size) % 4 > 0) / ERRORS**2
     result = fit(MODEL, X, Y, START, weights=weights)
@@ -66,6 +72,8 @@ def test_counts_are_drawn_as_counts():
         ("pairs", {"sigma": MATRIX}, "sigma is a matrix"),
         ("pairs", {"x": {"x": X}, "model": lambda x, *p: MODEL(x["x"], *p)}, "needs x to be an array"),
         ("parametric", {"x": X[:4], "y": Y[:4]}, "needs to know the noise"),
+        ("parametric", {"loss": "huber"}, "only known with absolute_sigma=True: take kind='residuals' or"),
+        ("pair", {}, r"did you mean 'pairs'\?"),
     ],
 )
 def test_what_cannot_be_drawn_is_said(kind, changes, words):

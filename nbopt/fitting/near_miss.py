@@ -1,0 +1,31 @@
+"""A hint for a name that is nearly right."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from typing import Any
+
+
+def did_you_mean(given: Any, known: Iterable[str]) -> str:
+    """Return a question to end a message with, or nothing if no known name is near.
+
+    Parameters
+    ----------
+    given : object
+        What is not known.
+    known : iterable of str
+
+    Returns
+    -------
+    str
+
+    Examples
+    --------
+    >>> from nbopt.fitting.near_miss import did_you_mean
+    >>> did_you_mean("heigth", ["height", "width"]), did_you_mean("depth", ["a", "b"])
+    ("; did you mean 'height'?", '')
+    """
+    lower = {name.lower(): name for name in known}
+    close = difflib.get_close_matches(str(given).lower(), lower, 1, 0.7)
+    return f"; did you mean {lower[close[0]]!r}?" if close else ""
