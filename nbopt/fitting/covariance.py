@@ -10,6 +10,7 @@ from nbopt.fitting.householder import factor, solve_upper
 from nbopt.kernels.compile import compiled
 
 _EPS = 2.0**-52
+NOISE = {"2-point": 1e-7, "3-point": 1e-9}  # relative errors of Jacobians by differences
 
 
 def covariance(jac: np.ndarray, pseudo: bool = False, noise: float = 0.0) -> np.ndarray | None:

@@ -79,6 +79,15 @@ def read_data(
     return Data(x, y, *_weights(owner, s, y.size))
 
 
+def spread(data: Data, values: Any) -> Data:
+    """Return data whose single y, and its weight, stand for each of a model's values."""
+    shape = np.shape(values)
+    if len(shape) != 1 or shape == data.y.shape:
+        return data
+    W = np.full((1, *shape), data.W[0, 0]) if data.kind == WEIGHTS else data.W
+    return data._replace(y=np.full(shape, data.y[0]), W=W)
+
+
 def _numbers(owner: str, name: str, values: Any, finite: bool) -> np.ndarray:
     """Return an array of floats."""
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import warnings
 from collections.abc import Callable
@@ -11,11 +12,12 @@ import numpy as np
 from scipy.optimize import OptimizeWarning
 
 from nbopt.fitting import workspace as ws
-from nbopt.fitting.covariance import covariance
-from nbopt.fitting.curve_data import Data, read_data
+from nbopt.fitting.covariance import NOISE, covariance
+from nbopt.fitting.curve_data import Data, read_data, spread
 from nbopt.fitting.fit_options import (
     check_choices,
     read_bounds,
+    read_diff_step,
     read_f_scale,
     read_limit,
     read_scale,
@@ -23,6 +25,7 @@ from nbopt.fitting.fit_options import (
     read_tolerances,
 )
 from nbopt.fitting.losses import KINDS
+from nbopt.fitting.minpack_factors import factors
 from nbopt.fitting.model import (
     check_count,
     is_compiled_model,
@@ -32,7 +35,8 @@ from nbopt.fitting.model import (
     residuals_of,
 )
 from nbopt.fitting.residuals import Problem
-from nbopt.fitting.solve import Settings, solve, wrapped
+from nbopt.fitting.solve import MESSAGES, Settings, result_of, run, scaled_jacobian, wrapped
+from nbopt.fitting.steps import is_bounded
 from nbopt.fitting.whitening import whiten
 
 _OWNER = "curve_fit"
@@ -72,8 +76,8 @@ def curve_fit(
         The model, ``f(x, *params) -> array of shape (M,)``.
     xdata : array_like of shape (M,) or (k, M), or any object
         Where the data were taken; passed to `f`.
-    ydata : array_like of shape (M,)
-        The data.
+    ydata : array_like of shape (M,) or float
+        The data; one number stands for all values of the model.
     p0 : array_like of shape (n,), optional
         Where to start; ones by default, or a point within the bounds.
     sigma : array_like of shape (M,) or (M, M), or float, optional
@@ -105,7 +109,7 @@ def curve_fit(
     pcov : ndarray of shape (n, n)
         Their covariance; infinite, with an OptimizeWarning, if the data do not determine them.
     infodict : dict
-        With nfev, njev and fvec, the weighted residuals.
+        With nfev, njev and fvec, the weighted residuals; for "lm" also fjac, ipvt and qtf, see `factors`.
     mesg : str
     ier : int
         1 to 4 for success; for "lm" as MINPACK counts, else as `least_squares`.
@@ -143,7 +147,7 @@ def curve_fit(
     if "args" in kwargs:
         raise ValueError("'args' is not a supported keyword argument.")
     start, lower, upper = _start(f, p0, bounds)
-    bounded = bool(np.isfinite(lower).any() or np.isfinite(upper).any())
+    bounded = is_bounded(lower, upper)
     if method is None:
         method = "trf" if bounded else "lm"
     check_choices(_OWNER, method, jac, "linear", 0)
@@ -152,6 +156,8 @@ def curve_fit(
             f"{_OWNER}: Method 'lm' only works for unconstrained problems. Use 'trf' or 'dogbox'."
         )
     data = read_data(_OWNER, xdata, ydata, sigma, check_finite, nan_policy)
+    if data.y.size == 1:
+        data = spread(data, f(data.x, *start.tolist()))
     n, m = start.size, data.y.size
     if method == "lm" and n > m:
         raise TypeError(
@@ -162,18 +168,25 @@ def curve_fit(
     jac = "auto" if jac is None else jac
     problem = _problem(f, jac, data, start, lower, upper, diff_step)
     try:
-        result = solve(_OWNER, problem, settings, None)
+        ended = run(_OWNER, problem, settings, None)
     except ValueError:
         problem.python_fun(start.copy())  # says so if f returns another number of values than ydata has
         raise
-    if not result["success"]:
-        raise RuntimeError("Optimal parameters not found: " + result["message"])
-    pcov = _pcov(result, m, n, absolute_sigma, method != "lm")
+    status, counts = ended.status, ended.workspace.counts
+    if settings.verbose:
+        result_of(ended, settings)
+    if status <= 0:
+        raise RuntimeError("Optimal parameters not found: " + MESSAGES[status])
+    popt, r = ended.workspace.iterate()
+    jac = scaled_jacobian(ended.workspace, settings, r)[1]
+    found = covariance(jac, method != "lm", NOISE.get(ended.jac_method, 0.0))
+    pcov = _pcov(found, ended.workspace.cost, m, n, absolute_sigma)
     if not full_output:
-        return result["x"], pcov
-    info = {"nfev": result["nfev"], "njev": result["njev"], "fvec": result["fun"]}
-    status = result["status"]
-    return result["x"], pcov, info, result["message"], _IER[status] if method == "lm" else status
+        return popt, pcov
+    info = {"nfev": counts.item(ws.NFEV), "njev": counts.item(ws.NJEV), "fvec": r}
+    if method == "lm":
+        info |= factors(jac, r)
+    return popt, pcov, info, MESSAGES[status], _IER[status] if method == "lm" else status
 
 
 def _start(f: Any, p0: Any, bounds: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -200,27 +213,26 @@ def _start(f: Any, p0: Any, bounds: Any) -> tuple[np.ndarray, np.ndarray, np.nda
 
 def _settings(options: dict[str, Any], method: str, n: int) -> tuple[Settings, Any]:
     """Read the options; return also the relative step of differences."""
+    if not options:
+        return _defaults(method == "lm", n), None
     unknown = sorted(set(options) - _OPTIONS)
     if unknown:
         raise TypeError(f"{_OWNER}: unknown option {unknown[0]!r}; known are {', '.join(sorted(_OPTIONS))}")
     loss, verbose = options.get("loss", "linear"), options.get("verbose", 0)
-    if options:
-        check_choices(_OWNER, method, None, loss, verbose)
+    check_choices(_OWNER, method, None, loss, verbose)
     limit = options.get("max_nfev", options.get("maxfev"))
     scale = options.get("x_scale", "jac")
     if options.get("diag") is not None:
         scale = 1.0 / np.asarray(options["diag"], np.float64)
     callback = options.get("callback")
-    tolerances = (1e-8, 1e-8, 1e-8)
-    if options:
-        tolerances = read_tolerances(
-            _OWNER, method, options.get("ftol", 1e-8), options.get("xtol", 1e-8), options.get("gtol", 1e-8)
-        )
+    given = [options.get(name, 1e-8) for name in ("ftol", "xtol", "gtol")]
+    if method == "lm":  # leastsq has 0 for a condition that is off
+        given = [value or None for value in given]
     settings = Settings(
         scale=read_scale(_OWNER, scale, method, n),
         loss=loss if callable(loss) else KINDS[loss],
         f_scale=read_f_scale(_OWNER, options.get("f_scale", 1.0)),
-        tolerances=tolerances,
+        tolerances=read_tolerances(_OWNER, "trf", *given),
         max_nfev=read_limit(_OWNER, limit, n) if limit else 200 * (n + 1),
         cosines=method == "lm",
         polish=20 + 10 * n,
@@ -229,10 +241,17 @@ def _settings(options: dict[str, Any], method: str, n: int) -> tuple[Settings, A
         verbose=verbose,
     )
     epsfcn = options.get("epsfcn")
-    return settings, options.get("diff_step", None if epsfcn is None else math.sqrt(epsfcn))
+    diff_step = options.get("diff_step", None if epsfcn is None else math.sqrt(epsfcn))
+    return settings, read_diff_step(_OWNER, diff_step, n)
 
 
-_FACTOR, _FORWARD, _SHARE = 1.0, 2.0**-26, 0.01
+@functools.lru_cache(maxsize=64)
+def _defaults(cosines: bool, n: int) -> Settings:
+    """Return what holds without options."""
+    return Settings(None, KINDS["linear"], 1.0, (1e-8,) * 3, 200 * (n + 1), cosines, 20 + 10 * n, _FACTOR)
+
+
+_FACTOR, _FORWARD = 1.0, 2.0**-26
 
 
 def _problem(
@@ -258,23 +277,22 @@ def _problem(
     if refine:  # MINPACK's steps, for parameters may be tiny; but one that is 0 in fact has no size
         diff_step = _FORWARD
 
-    def change() -> float:
+    def size() -> float:
         weighted = data.y.copy()
         whiten(data.kind, data.W, weighted)
-        return _SHARE * float(np.linalg.norm(weighted)) if refine else 0.0
+        return float(np.linalg.norm(weighted))
 
     return Problem(
         form[0], form[1], (data.x, data.y), residuals, user, start, lower, upper, m, diff_step, refine,
-        change, data.kind, data.W,
+        size, data.kind, data.W,
     )  # fmt: skip
 
 
-def _pcov(result: Any, m: int, n: int, absolute_sigma: bool, pseudo: bool) -> np.ndarray:
+def _pcov(pcov: np.ndarray | None, cost: float, m: int, n: int, absolute: bool) -> np.ndarray:
     """Return the covariance of the parameters; infinite, with a warning, where there is none."""
-    pcov = covariance(result["jac"], pseudo)
-    if pcov is not None and not absolute_sigma:
+    if pcov is not None and not absolute:
         if m > n:
-            pcov *= 2.0 * result["cost"] / (m - n)
+            pcov *= 2.0 * cost / (m - n)
         else:
             pcov = None
     if pcov is None or not np.isfinite(pcov).all():

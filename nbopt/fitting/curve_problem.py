@@ -25,7 +25,7 @@ from nbopt.fitting.workspace import Workspace
 from nbopt.kernels.compile import compiled
 from nbopt.solvers.result import LazyResult
 
-_FORWARD, _SHARE = 2.0**-26, 0.01  # MINPACK's relative step; a parameter near 0 changes the data by so much
+_FORWARD = 2.0**-26  # MINPACK's relative step
 
 
 @dataclass(frozen=True)
@@ -107,10 +107,10 @@ class CurveProblem:
             polish=20 + 10 * self.named.free.size,
         )
 
-    def workspace(self, start: np.ndarray) -> Workspace:
+    def workspace(self, start: np.ndarray, calls: Any) -> Workspace:
         """Return the engine's arrays for a fit of all free parameters, by a loss that has a name."""
         problem, settings = self.problem(start, None, self.data), self._settings()
-        return workspace_of(problem, settings, settings.loss)
+        return workspace_of(problem, settings, settings.loss, calls)
 
     def problem(self, start: np.ndarray, pinned: int | None, data: Data) -> Problem:
         """Return the problem that the engine solves; see `solve`."""
@@ -129,12 +129,12 @@ class CurveProblem:
         refine = self.jac == "auto"  # for parameters may be tiny; but one that is 0 in fact has no size
         diff_step = _FORWARD if refine else None
 
-        def change() -> float:
-            return _SHARE * float(np.linalg.norm(self.whitened(data.y))) if refine else 0.0
+        def size() -> float:
+            return float(np.linalg.norm(self.whitened(data.y)))
 
         return Problem(
             form[0], form[1], args, self._residuals(args), user, x0, lower, upper, data.y.size, diff_step,
-            refine, change, data.kind, data.W,
+            refine, size, data.kind, data.W,
         )  # fmt: skip
 
     def _residuals(self, args: tuple[Any, ...]) -> Callable[[np.ndarray], np.ndarray]:

@@ -11,6 +11,7 @@ from scipy.optimize import Bounds
 
 from nbopt.autodiff.finite_differences import METHODS as DIFFERENCES
 from nbopt.fitting.losses import KINDS
+from nbopt.fitting.steps import unbounded
 
 METHODS = ("trf", "dogbox", "lm")
 _EPS, _FREE = 2.0**-52, (-math.inf, math.inf)
@@ -37,7 +38,7 @@ def read_bounds(owner: str, name: str, bounds: Any, x: np.ndarray) -> tuple[np.n
     if (
         type(bounds) is tuple and all(type(end) is float for end in bounds) and bounds == _FREE
     ):  # the faster way
-        return np.full(x.size, -math.inf), np.full(x.size, math.inf)
+        return unbounded(x.size)
     if isinstance(bounds, Bounds):  # it makes arrays of one element of numbers
         pair = tuple(end[0] if np.shape(end) == (1,) else end for end in (bounds.lb, bounds.ub))
     elif isinstance(bounds, tuple | list | np.ndarray) and len(bounds) == 2:

@@ -12,6 +12,7 @@ from scipy.special import ndtri, stdtrit
 from nbopt.fitting import fit_plot, fit_summary
 from nbopt.fitting.bootstrap import Bootstrap, bootstrap
 from nbopt.fitting.confidence import Interval, Intervals, Profile
+from nbopt.fitting.covariance import NOISE
 from nbopt.fitting.curve_problem import CurveProblem
 from nbopt.fitting.fit_errors import errors_of
 from nbopt.fitting.fit_parameters import FitParameter, FitParameters
@@ -22,7 +23,6 @@ from nbopt.fitting.robust_errors import Sandwich, sandwich, scale_warnings
 from nbopt.fitting.whitening import NONE, WEIGHTS
 
 _EPS = 2.0**-52
-_FORWARD, _CENTRAL = 1e-7, 1e-9  # relative errors of Jacobians by differences
 # By how much the root of a robust cost may rise less than on average within an error: until that is said;
 # and within what limits conf_int() follows the error rather than the cost.
 _LESS, _EVEN = 0.7, (0.9, 2.0)
@@ -134,9 +134,7 @@ class FitResult:
         named, jac = self.problem.named, self.sandwich.jac if self.sandwich else found["jac"]
         if self.problem.poisson:
             jac = information_rows(jac, self.best_fit, self.problem.data.y)
-        noise = 0.0
-        if found["jac_method"] in ("2-point", "3-point"):  # "auto" ends with central differences
-            noise = _FORWARD if self.problem.jac == "2-point" else _CENTRAL
+        noise = NOISE.get(found["jac_method"], 0.0)
         errors = errors_of(jac, named.names, named.free, found["active_mask"], noise)
         with np.errstate(invalid="ignore"):  # infinite, times the variance 0 of an exact fit
             self.cov, self._known = errors.cov * self.variance, errors.known

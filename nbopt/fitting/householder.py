@@ -21,7 +21,8 @@ def factor(columns, count, b, order, R, norms, first):
     Parameters
     ----------
     columns : ndarray of shape (>= count, m)
-        The j-th column of A in row j; overwritten.
+        The j-th column of A in row j; overwritten. A length that is a multiple of `reductions.LANES`,
+        filled up with zeros, is the fastest.
     count : int
     b : ndarray of shape (m,)
         Overwritten with Q'b.
@@ -37,21 +38,23 @@ def factor(columns, count, b, order, R, norms, first):
         norms[j] = first[j] = math.sqrt(dot(columns[j], columns[j]))
     for k in range(min(m, count)):
         _bring_largest(columns, count, k, order, R, norms, first)
-        head = columns[k, k:]
-        size = math.sqrt(dot(head, head))
+        v = columns[k]
+        for i in range(k):  # these stand in R; so whole columns, of a good length, can be worked on
+            v[i] = 0.0
+        size = math.sqrt(dot(v, v))
         if size == 0.0:
             for j in range(k, count):
                 R[k, j] = columns[j, k]
             continue
-        alpha = head[0]
-        head[0] = alpha + math.copysign(size, alpha)
-        _reflect(head, b[k:], size, alpha)
+        alpha = v[k]
+        v[k] = alpha + math.copysign(size, alpha)
+        _reflect(v, b, size, alpha)
         R[k, k] = -math.copysign(size, alpha)
         for j in range(k + 1, count):
-            tail = columns[j, k:]
-            _reflect(head, tail, size, alpha)
-            R[k, j] = tail[0]
-            _shorten(norms, first, j, tail)
+            column = columns[j]
+            _reflect(v, column, size, alpha)
+            R[k, j] = column[k]
+            _shorten(norms, first, j, column[k:])
 
 
 @compiled

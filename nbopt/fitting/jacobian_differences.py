@@ -5,19 +5,26 @@ from __future__ import annotations
 import math
 
 from nbopt.autodiff.finite_differences import step_at
+from nbopt.fitting.householder import solve_transposed, solve_upper
 from nbopt.fitting.whitening import whiten
+from nbopt.fitting.workspace import COST, SCRATCH, SIZE, X
 from nbopt.kernels.compile import compiled
 from nbopt.kernels.native_residuals import call_residuals
 
 # Which points a column takes: x + h; x - h and x + h; x + h and x + 2 h.
 FORWARD, CENTRAL, ONE_SIDED = range(3)
 
+_STEP = 0.3 * 2.0**-26  # of forward differences, relative to the variable; rounding is a third of eps
+_ROUGH = 3e-9  # relative errors of the solution from which on central differences are worth it
+_BLURRED = 1e-3  # an error of a column, relative to what it has of its own, that spoils the step
+
 
 @compiled
-def place_steps(x, lower, upper, floor, steps, rule, automatic, central, h, scheme):
-    """Choose the steps at x and which points to take, so that none leaves the bounds.
+def place_points(x, lower, upper, floor, steps, rule, automatic, central, points, scheme):
+    """Choose where the values for each column are taken, so that no point leaves the bounds.
 
-    ``floor`` are sizes of the variables: a step is not shorter than the automatic one for them.
+    ``floor`` are sizes of the variables: a step is not shorter than the automatic one for them. Row 0 of
+    ``points`` takes the first value of each variable, row 1 the second, where the scheme has one.
     """
     for i in range(x.size):
         step = step_at(x[i], steps, i, rule, automatic)
@@ -35,7 +42,34 @@ def place_steps(x, lower, upper, floor, steps, rule, automatic, central, h, sche
             step = -step
             if step > above or -step > below:
                 step = above if above >= below else -below
-        h[i] = step
+        points[0, i] = x[i] - step if scheme[i] == CENTRAL else x[i] + step
+        points[1, i] = x[i] + step if scheme[i] == CENTRAL else x[i] + 2.0 * step
+
+
+@compiled
+def divide(x, r, i, points, how, first, second, J):
+    """Write column i of the Jacobian from the residuals at its points."""
+    one, two = points[0, i], points[1, i]
+    if how == FORWARD:
+        for k in range(r.size):
+            J[k, i] = (first[k] - r[k]) / (one - x[i])
+    elif how == CENTRAL:
+        for k in range(r.size):
+            J[k, i] = (second[k] - first[k]) / (two - one)
+    else:  # a parabola through three points on one side
+        for k in range(r.size):
+            J[k, i] = (4.0 * first[k] - 3.0 * r[k] - second[k]) / (two - x[i])
+
+
+@compiled
+def divide_all(x, r, kind, W, points, scheme, values, J, change, floor):
+    """Write the Jacobian from residuals without weights at all points, two rows of values for each column."""
+    for i in range(x.size):
+        whiten(kind, W, values[2 * i])
+        if scheme[i] != FORWARD:
+            whiten(kind, W, values[2 * i + 1])
+        divide(x, r, i, points, scheme[i], values[2 * i], values[2 * i + 1], J)
+    size_variables(J, change, floor)
 
 
 @compiled
@@ -49,30 +83,52 @@ def size_variables(J, change, floor):
 
 
 @compiled
+def are_rough(R, m, order, lines, numbers):
+    """Tell whether forward differences would cost digits of the solution that the data give.
+
+    Where J has the error E, a fit ends at J'r = -E'r: off by (J'J)^-1 E'r. E is estimated from rounding,
+    eps*|f|/h, and from curvature on the scale of each variable; that it has nothing to do with r.
+    """
+    n, z = order.size, lines[SCRATCH]
+    error, worst = lines[SCRATCH + 1], 0.0
+    residual = math.sqrt(2.0 * numbers[COST] / m)
+    if R[n - 1, n - 1] == 0.0:  # nothing depends on that variable, as far as one can see
+        return True
+    for k in range(n):
+        length = 0.0
+        for i in range(k + 1):
+            length += R[i, k] * R[i, k]
+        at = abs(lines[X, order[k]])
+        error[k] = _STEP * ((numbers[SIZE] / at if at > 0.0 else math.inf) + math.sqrt(length))
+    for k in range(n):
+        for j in range(n):
+            z[j] = 1.0 if j == k else 0.0
+        solve_transposed(R, n, z)
+        solve_upper(R, n, z)  # row k of the inverse of R'R
+        if not math.sqrt(z[k]) * error[k] < _BLURRED:
+            return True
+        total = 0.0
+        for j in range(n):
+            total += (z[j] * error[j]) ** 2
+        worst = max(worst, math.sqrt(total) / abs(lines[X, order[k]]))
+    return not worst * residual <= _ROUGH
+
+
+@compiled
 def difference_jacobian(
     entry, data, kind, W, x, r, J, lower, upper, floor, steps, rule, automatic, central, lines, scheme, rows
 ):
     """Write the Jacobian of the residuals behind an entry, whose values at x are r, to J.
 
-    ``lines`` of shape (2, n), ``scheme`` of shape (n,) and ``rows`` of shape (2, m) are scratch.
+    ``lines`` of shape (3, n), ``scheme`` of shape (n,) and ``rows`` of shape (2, m) are scratch.
     """
-    beside, h = lines[0], lines[1]
-    place_steps(x, lower, upper, floor, steps, rule, automatic, central, h, scheme)
+    beside, points = lines[0], lines[1:]
+    place_points(x, lower, upper, floor, steps, rule, automatic, central, points, scheme)
     for i in range(x.size):
-        at = x[i]
-        one = at - h[i] if scheme[i] == CENTRAL else at + h[i]
-        two = at + h[i] if scheme[i] == CENTRAL else at + 2.0 * h[i]
-        _residuals_beside(entry, data, kind, W, x, i, one, beside, rows[0])
-        if scheme[i] == FORWARD:
-            for k in range(r.size):
-                J[k, i] = (rows[0, k] - r[k]) / (one - at)
-            continue
-        _residuals_beside(entry, data, kind, W, x, i, two, beside, rows[1])
-        for k in range(r.size):
-            if scheme[i] == CENTRAL:
-                J[k, i] = (rows[1, k] - rows[0, k]) / (two - one)
-            else:
-                J[k, i] = (4.0 * rows[0, k] - 3.0 * r[k] - rows[1, k]) / (two - at)
+        _residuals_beside(entry, data, kind, W, x, i, points[0, i], beside, rows[0])
+        if scheme[i] != FORWARD:
+            _residuals_beside(entry, data, kind, W, x, i, points[1, i], beside, rows[1])
+        divide(x, r, i, points, scheme[i], rows[0], rows[1], J)
 
 
 @compiled

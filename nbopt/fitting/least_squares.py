@@ -209,7 +209,11 @@ def _problem(
         raise ValueError(f"{_OWNER}: jac='dual' needs fun compiled with numba.njit, and no kwargs")
     form = (None, "2-point" if jac == "auto" else jac) if kwargs else (fun, jac)
     user = derivatives if callable(jac) else None
-    return Problem(form[0], form[1], args, residuals, user, x, bounds[0], bounds[1], m, diff_step), r
+    unit = float(np.finfo(r.dtype).eps) if r.dtype in (np.float32, np.float16) else 2.0**-52
+    problem = Problem(
+        form[0], form[1], args, residuals, user, x, bounds[0], bounds[1], m, diff_step, unit=unit
+    )
+    return problem, r
 
 
 def _first_residuals(values: Any) -> np.ndarray:

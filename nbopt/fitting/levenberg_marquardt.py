@@ -19,6 +19,7 @@ from __future__ import annotations
 import math
 
 from nbopt.fitting.householder import factor
+from nbopt.fitting.jacobian_differences import are_rough
 from nbopt.fitting.losses import CALLABLE, LINEAR, cost_of, fill_rho, weights
 from nbopt.fitting.steps import take_step
 from nbopt.fitting.workspace import (
@@ -27,7 +28,10 @@ from nbopt.fitting.workspace import (
     BAD_START,
     BEFORE,
     BLIND,
+    BOTH,
     BOTH_SMALL,
+    BROUGHT,
+    CENTRAL,
     COSINES,
     COST,
     CUT,
@@ -45,6 +49,7 @@ from nbopt.fitting.workspace import (
     JAC_SCALE,
     JACOBIAN,
     LAST,
+    LEAVING,
     LENGTH,
     LOSS,
     LOWER,
@@ -58,8 +63,10 @@ from nbopt.fitting.workspace import (
     POLISH,
     POLISHING,
     PREDICTED,
+    PREVIOUS,
     REASON,
     REFINE,
+    REFRESHING,
     RETURNING,
     RUNNING,
     SCRATCH,
@@ -67,9 +74,12 @@ from nbopt.fitting.workspace import (
     SMALL_GRADIENT,
     SMALL_REDUCTION,
     SMALL_STEP,
+    STALE,
     STEP,
     STOPPED,
+    STRETCH,
     TANGENT,
+    TOGETHER,
     TRIAL,
     TRIAL_COST,
     TRYING,
@@ -84,14 +94,14 @@ from nbopt.fitting.workspace import (
     parts,
 )  # fmt: skip
 from nbopt.kernels.compile import compiled
-from nbopt.kernels.reductions import dot, max_abs
+from nbopt.kernels.reductions import max_abs
 from nbopt.kernels.views import matrix, vector
 from nbopt.solvers.bursts import EVALUATE, NEW_ITERATE, STOP
 
 _ACCEPT = 1e-4  # the least share of the predicted reduction
 _FLAT = 1e-12  # a predicted reduction of the cost that rounding hides
-_PARALLEL = 1e-10  # a relative offset that is as good as 0
-_ROUGH = 1e-9  # one that no Jacobian by differences is to be spent on
+_DIGITS, _SEEN = 1e-10, 2e-9  # relative changes of a variable that are none; the second for differences
+_PARALLEL, _NOISE = 1e-10, 1e-8  # relative offsets that are as good as 0; the second for differences
 _SLOW = 0.7  # polishing goes on while a step shortens the offset to this share
 _STILL = 1e-13  # a relative step that is none
 
@@ -102,30 +112,68 @@ def advance(f, work, counts):
     phase = counts[PHASE]
     if phase == STOPPED:
         return STOP
+    if phase == LEAVING:
+        counts[NJEV] += 1
+        return _ask(work, counts, X, STOPPED, STOP)
     if phase in (NEW, TRYING):
         counts[NFEV] += 1
         if _judge(work, counts):
-            if counts[LAST] != 0:
-                _settle(work, counts)
-                return _ask(work, counts, X, STOPPED, STOP)
-            if _begins_polishing(counts):  # at the new point, then: that saves a Jacobian
-                counts[POLISHING] = min(counts[NFEV] + counts[POLISH], counts[MAX_NFEV])
-            return _ask(work, counts, TRIAL, DERIVING, JACOBIAN)
-    elif phase in (DERIVING, RETURNING):
+            return _accepted(work, counts)
+        counts[STALE] = counts[BROUGHT]
+    elif phase != AT_ITERATE:
         counts[NJEV] += 1
-        if phase == DERIVING:
-            if not _arrive(work, counts):
-                _restore(work, counts)
-                return _ask(work, counts, X, RETURNING, JACOBIAN)
-            if counts[PAUSE] != 0 and counts[NIT] > 0:
-                return _ask(work, counts, X, AT_ITERATE, NEW_ITERATE)
+        counts[STALE] = 0
+        if phase != RETURNING:
+            return _arrived(phase == DERIVING, work, counts)
+    return _go_on(work, counts)
+
+
+@compiled
+def _accepted(work, counts):
+    """Go to the trial point, with the Jacobian that came with it, or a new one."""
+    if counts[LAST] != 0 and counts[REASON] != RUNNING:
+        _settle(work, counts)
+        counts[NIT] += 1
+        if counts[BROUGHT] != 0 or counts[REFINE] != 0:
+            counts[NJEV] += counts[BROUGHT]
+            return _ask(work, counts, X, STOPPED, STOP)
+        return _ask(work, counts, X, LEAVING, JACOBIAN)
+    if counts[BROUGHT] != 0:
+        counts[NJEV] += 1
+        counts[STALE] = 0
+        return _arrived(True, work, counts)
+    if _begins_polishing(counts):  # at the new point, then: that saves a Jacobian
+        _begin_polishing(work, counts)
+    return _ask(work, counts, TRIAL, DERIVING, JACOBIAN)
+
+
+@compiled
+def _arrived(moved, work, counts):
+    """Take the Jacobian at the trial point, and go on from there or come back."""
+    if not _arrive(work, counts):
+        _restore(work, counts)
+        return _ask(work, counts, X, RETURNING, JACOBIAN)
+    if moved and counts[NFEV] > 1:
+        counts[NIT] += 1
+        if counts[PAUSE] != 0:
+            return _ask(work, counts, X, AT_ITERATE, NEW_ITERATE)
+    return _go_on(work, counts)
+
+
+@compiled
+def _go_on(work, counts):
+    """Choose what to do at the iterate."""
     if _begins_polishing(counts):
-        counts[POLISHING] = min(counts[NFEV] + counts[POLISH], counts[MAX_NFEV])
-        if counts[REFINE] != 0 and counts[LOSS] != CALLABLE:
+        _begin_polishing(work, counts)
+        if counts[CENTRAL] != 0:
             _restore(work, counts)
-            return _ask(work, counts, TRIAL, DERIVING, JACOBIAN)
+            return _ask(work, counts, TRIAL, REFRESHING, JACOBIAN)
     if _choose(work, counts):
-        return _ask(work, counts, TRIAL, TRYING, EVALUATE)
+        both = counts[TOGETHER] != 0 and counts[STALE] == 0
+        return _ask(work, counts, TRIAL, TRYING, BOTH if both else EVALUATE)
+    if counts[STALE] != 0 and counts[REASON] <= BOTH_SMALL:
+        _restore(work, counts)
+        return _ask(work, counts, X, LEAVING, JACOBIAN)
     return _ask(work, counts, X, STOPPED, STOP)
 
 
@@ -135,7 +183,7 @@ def _ask(work, counts, line, phase, task):
     x, lines = vector(work, 0, counts[N]), parts(work, counts)[4]
     for i in range(x.size):
         x[i] = lines[line, i]
-    counts[PHASE] = phase
+    counts[PHASE], counts[BROUGHT] = phase, task == BOTH
     return task
 
 
@@ -144,6 +192,15 @@ def _begins_polishing(counts):
     """Tell whether the tolerances have just been met and the fit is to go on."""
     done = counts[REASON] != RUNNING and counts[REASON] <= BOTH_SMALL
     return done and counts[POLISH] != 0 and counts[POLISHING] == 0
+
+
+@compiled
+def _begin_polishing(work, counts):
+    """Polish from now on, with central differences where forward ones would cost digits."""
+    counts[POLISHING] = min(counts[NFEV] + counts[POLISH], counts[MAX_NFEV])
+    if counts[REFINE] != 0 and counts[LOSS] != CALLABLE:
+        _, _, _, _, lines, R, numbers = parts(work, counts)
+        counts[CENTRAL] = are_rough(R, counts[M], vector(counts, HEAD, counts[N]), lines, numbers)
 
 
 @compiled
@@ -252,7 +309,6 @@ def _settle(work, counts):
     """Make the trial point the iterate."""
     _, _, kept, _, lines, _, numbers = parts(work, counts)
     r = vector(work, counts[N], counts[M])
-    counts[NIT] += counts[NJEV] > 1 or counts[LAST] != 0
     for i in range(r.size):
         kept[i] = r[i]
     for i in range(counts[N]):
@@ -266,22 +322,31 @@ def _linearize(work, counts):
     rho, b, _, columns, lines, R, numbers = parts(work, counts)
     n, m = counts[N], counts[M]
     r, J, order = vector(work, n, m), matrix(work, n + m, m, n), vector(counts, HEAD, n)
-    for i in range(m):
-        by = 1.0
-        b[i] = r[i]
-        if counts[LOSS] != LINEAR:
+    for j in range(n):
+        order[j], column = j, columns[j]
+        for i in range(m):
+            column[i] = J[i, j]
+        for i in range(m, column.size):
+            column[i] = 0.0
+    for i in range(b.size):
+        b[i] = r[i] if i < m else 0.0
+    if counts[LOSS] != LINEAR:
+        for i in range(m):
             factor_r, by = weights(rho, i, r[i], numbers[F_SCALE])
             b[i] *= factor_r
-        for j in range(n):
-            columns[j, i] = J[i, j] * by
-    for j in range(n):
-        order[j] = j
-        lines[G, j] = dot(columns[j], b)
+            for j in range(n):
+                columns[j, i] *= by
+    factor(columns, n, b, order, R, lines[SCRATCH], lines[SCRATCH + 1])
+    for k in range(n):  # J'r and the lengths of J's columns are those of R's
+        j, slope, square = order[k], 0.0, 0.0
+        for i in range(min(m, k + 1)):
+            slope += R[i, k] * b[i]
+            square += R[i, k] * R[i, k]
+        lines[G, j] = slope
         if counts[JAC_SCALE] != 0:
-            lines[D, j] = max(lines[D, j], math.sqrt(dot(columns[j], columns[j])))
+            lines[D, j] = max(lines[D, j], math.sqrt(square))
             if counts[NJEV] == 1 and lines[D, j] == 0.0:
                 lines[D, j] = 1.0
-    factor(columns, n, b, order, R, lines[SCRATCH], lines[SCRATCH + 1])
 
 
 @compiled
@@ -316,15 +381,12 @@ def _choose(work, counts):
         if counts[POLISHING] == 0:
             counts[REASON] = EVALUATIONS
         return False
-    counts[BLIND] = 0
+    counts[BLIND] = counts[LAST] = 0
     if counts[POLISHING] != 0:
         take_step(counts[STEP], math.inf, work, counts)
-        if not numbers[TANGENT] > _PARALLEL * math.sqrt(2.0 * numbers[COST]):
+        if not numbers[TANGENT] > _floor(counts) * math.sqrt(2.0 * numbers[COST]):
             return False
         counts[BLIND] = numbers[PREDICTED] <= _FLAT * numbers[COST]
-        coming = numbers[TANGENT] * numbers[TANGENT] / numbers[BEFORE]  # after a step, at the pace so far
-        near = coming <= _ROUGH * math.sqrt(2.0 * numbers[COST]) and numbers[TANGENT] < 0.1 * numbers[BEFORE]
-        counts[LAST] = counts[REFINE] != 0 and counts[BLIND] != 0 and near
     if counts[BLIND] == 0:
         take_step(counts[STEP], numbers[DELTA], work, counts)
         if counts[NIT] == 0:
@@ -333,7 +395,60 @@ def _choose(work, counts):
             if counts[REASON] == RUNNING:
                 counts[REASON] = SMALL_REDUCTION
             return False
+    _stretch(lines, numbers, counts)
+    if counts[POLISH] != 0:
+        counts[LAST] = _is_last(work, counts)
     for i in range(counts[N]):
         s, x, low, high = lines[S, i], lines[X, i], lines[LOWER, i], lines[UPPER, i]
         lines[TRIAL, i] = low if s == low - x else high if s == high - x else min(max(x + s, low), high)
     return True
+
+
+@compiled
+def _floor(counts):
+    """Return the relative offset that is as good as 0: forward differences see no smaller one."""
+    return _NOISE if counts[REFINE] != 0 and counts[CENTRAL] == 0 else _PARALLEL
+
+
+@compiled
+def _is_last(work, counts):
+    """Tell whether the step after this one would change no digit that counts."""
+    _, _, _, _, lines, R, numbers = parts(work, counts)
+    if numbers[DAMPING] != 0.0 or not numbers[IMAGE] < 0.1 * numbers[BEFORE]:
+        return False
+    pace, digits = numbers[IMAGE] / numbers[BEFORE], _SEEN if counts[REFINE] != 0 else _DIGITS
+    if numbers[STRETCH] != 1.0:  # that was faster than Gauss-Newton steps are
+        pace = max(pace, abs(1.0 - 1.0 / numbers[STRETCH]))
+    for i in range(counts[N]):
+        if not abs(lines[S, i]) * pace <= digits * abs(lines[X, i]):
+            return False
+    if counts[REFINE] == 0 or counts[POLISHING] != 0:
+        return True
+    return not are_rough(R, counts[M], vector(counts, HEAD, counts[N]), lines, numbers)
+
+
+@compiled
+def _stretch(lines, numbers, counts):
+    """Lengthen a Gauss-Newton step by what the last ones have shown of their convergence.
+
+    They converge linearly: where a step is mu times the last one, which was stretched by a, the error
+    along both is gone after 1/(1 - mu) times a (Aitken's process).
+    """
+    s, last, stretch = lines[S], lines[PREVIOUS], 1.0
+    if numbers[STRETCH] > 0.0 and numbers[DAMPING] == 0.0 and counts[CUT] == 0:
+        both, old, new = 0.0, 0.0, 0.0
+        for i in range(s.size):
+            square = lines[D, i] * lines[D, i]
+            both += square * s[i] * last[i]
+            old += square * last[i] * last[i]
+            new += square * s[i] * s[i]
+        if both * both > 0.8 * old * new and abs(both) < 0.7 * old:
+            stretch = min(max(numbers[STRETCH] / (1.0 - both / old), 0.5), 2.0)
+    if counts[BLIND] == 0 and stretch * numbers[LENGTH] > numbers[DELTA]:
+        stretch = 1.0
+    numbers[STRETCH] = stretch if numbers[DAMPING] == 0.0 else 0.0
+    numbers[PREDICTED] *= stretch * (2.0 - stretch)
+    numbers[LENGTH] *= stretch
+    for i in range(s.size):
+        last[i] = s[i]
+        s[i] *= stretch

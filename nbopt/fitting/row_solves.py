@@ -17,7 +17,7 @@ from nbopt.fitting.curve_problem import CurveProblem
 from nbopt.fitting.residuals import Bursts, burst_exact, calls_of
 from nbopt.fitting.solve import engine
 from nbopt.fitting.whitening import whiten, whiten_rows
-from nbopt.fitting.workspace import BOTH_SMALL, JACOBIAN, REASON, SMALL_GRADIENT, Workspace
+from nbopt.fitting.workspace import BOTH, BOTH_SMALL, JACOBIAN, REASON, SMALL_GRADIENT, TOGETHER, Workspace
 from nbopt.kernels import shares
 from nbopt.kernels.compile import compiled
 from nbopt.kernels.launcher import get_num_threads
@@ -59,14 +59,15 @@ def _solve_row(setup, words, counts, work, scratch, W):
     advance, entry, jac_entry, kind = setup[ADVANCE], setup[ENTRY], setup[JAC_ENTRY], setup[KIND]
     data, n, m = words.ctypes.data, counts[0], counts[1]
     x, r, J = vector(work, 0, n), vector(work, n, m), matrix(work, n + m, m, n)
-    task, failed = EVALUATE, False
-    while task in (EVALUATE, JACOBIAN) and not failed:
+    task, failed = BOTH if counts[TOGETHER] != 0 else EVALUATE, False
+    while task in (EVALUATE, JACOBIAN, BOTH) and not failed:
         if task == EVALUATE:
             failed = try_residuals(entry, x, r, data)
-            whiten(kind, W, r)
         else:
-            failed = try_jacobian(jac_entry, x, scratch, J, data)
+            failed = try_jacobian(jac_entry, x, r if task == BOTH else scratch, J, data)
             whiten_rows(kind, W, J)
+        if task != JACOBIAN:
+            whiten(kind, W, r)
         if not failed:
             task = call_advance(advance, 0.0, work, counts)
 
@@ -85,7 +86,7 @@ class RowSolves:
 
     def __init__(self, problem: CurveProblem, start: np.ndarray, calls: Bursts) -> None:
         self.problem, self.start, self.calls = problem, start, calls
-        self.workspace: Workspace = problem.workspace(start)
+        self.workspace: Workspace = problem.workspace(start, calls)
         entry, _, self.args = calls.keep
         self.words = entry.words(self.args)
         self.places = [self._place(entry, k) for k in (0, 1)]

@@ -72,17 +72,30 @@ def wrapped(callback: Callable[..., Any]) -> Callable[[OptimizeResult], Any]:
     return lambda result: callback(result.x.copy())
 
 
-def workspace_of(problem: Problem, settings: Settings, kind: int) -> ws.Workspace:
+def workspace_of(problem: Problem, settings: Settings, kind: int, calls: Any) -> ws.Workspace:
     """Return the arrays of a run of the engine, its loss being of a kind."""
     return ws.Workspace(
         problem.x0, problem.m, problem.lower, problem.upper, settings.scale, kind, settings.f_scale,
         settings.tolerances, settings.max_nfev, settings.callback is not None or settings.verbose == 2,
         settings.cosines, settings.polish, settings.factor, step_address(problem.lower, problem.upper),
-        problem.refine,
+        calls.refine, calls.together, problem.size() if calls.refine else 0.0,
     )  # fmt: skip
 
 
-def solve(owner: str, problem: Problem, settings: Settings, r: np.ndarray | None) -> LazyResult:
+class Run(NamedTuple):
+    """A run that has ended: its arrays, and why it stopped if that was not the engine's own decision."""
+
+    workspace: ws.Workspace
+    jac_method: str
+    stopped: int | None
+
+    @property
+    def status(self) -> int:
+        """The code that scipy has for it."""
+        return self.workspace.counts.item(ws.REASON) if self.stopped is None else self.stopped
+
+
+def run(owner: str, problem: Problem, settings: Settings, r: np.ndarray | None) -> Run:
     """Run the engine on a problem to its end.
 
     Parameters
@@ -96,7 +109,7 @@ def solve(owner: str, problem: Problem, settings: Settings, r: np.ndarray | None
 
     Returns
     -------
-    LazyResult
+    Run
 
     Raises
     ------
@@ -104,24 +117,30 @@ def solve(owner: str, problem: Problem, settings: Settings, r: np.ndarray | None
         If residuals or Jacobian are not finite at the start.
     """
     kind = CALLABLE if callable(settings.loss) else settings.loss
-    w = workspace_of(problem, settings, kind)
     if kind == CALLABLE:
         problem = problem._replace(loss=lambda r: python_rho(settings.loss, r, settings.f_scale, w.rho))
     calls = calls_of(problem)
+    w = workspace_of(problem, settings, kind, calls)
     stopped = None
     try:
         stopped = _run(owner, w, calls, problem, settings, r)
     except KeyboardInterrupt:
         stopped = INTERRUPT
-    return _result(w, calls, kind, settings, stopped)
+    return Run(w, "3-point" if w.counts[ws.CENTRAL] else calls.jac_method, stopped)
+
+
+def solve(owner: str, problem: Problem, settings: Settings, r: np.ndarray | None) -> LazyResult:
+    """Do as `run` does; return scipy's result."""
+    return result_of(run(owner, problem, settings, r), settings)
 
 
 def _run(
     owner: str, w: Any, calls: Any, problem: Problem, settings: Settings, r: np.ndarray | None
 ) -> int | None:
     """Run to the end; return why, if it was not the engine's own decision."""
-    task = EVALUATE
+    task = ws.BOTH if calls.together else EVALUATE
     if r is not None:
+        w.counts[ws.BROUGHT] = 0
         calls.take(r, w.r)
         task = engine().advance(0.0, w.work, w.counts)
     if settings.verbose == 2:
@@ -173,14 +192,20 @@ def _explain_start(owner: str, w: Any, reason: int) -> None:
     )
 
 
-def _result(w: Any, calls: Any, kind: int, settings: Settings, stopped: int | None) -> LazyResult:
-    """Wrap up a run."""
-    counts, lines = w.counts.tolist(), w.lines
-    status = counts[ws.REASON] if stopped is None else stopped
-    x, r = w.iterate()
+def scaled_jacobian(w: ws.Workspace, settings: Settings, r: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the residuals of the iterate and the Jacobian, scaled for the loss."""
+    kind = w.counts.item(ws.LOSS)
     if kind == CALLABLE:
         python_rho(settings.loss, r, settings.f_scale, w.rho)
-    weighted, jac = scaled(kind, r, w.jac, settings.f_scale, w.rho)
+    return scaled(kind, r, w.jac, settings.f_scale, w.rho)
+
+
+def result_of(ended: Run, settings: Settings) -> LazyResult:
+    """Wrap up a run as scipy does, and print about it if that is asked for."""
+    w, status = ended.workspace, ended.status
+    counts, lines = w.counts.tolist(), w.lines
+    x, r = w.iterate()
+    weighted, jac = scaled_jacobian(w, settings, r)
     message = MESSAGES[status]
     result = LazyResult(
         message=message,
@@ -196,7 +221,7 @@ def _result(w: Any, calls: Any, kind: int, settings: Settings, stopped: int | No
         nfev=counts[ws.NFEV],
         njev=counts[ws.NJEV],
         nit=counts[ws.NIT],
-        jac_method=calls.jac_method,
+        jac_method=ended.jac_method,
     )
     if settings.verbose:
         print(message)

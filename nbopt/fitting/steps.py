@@ -119,6 +119,19 @@ def _address(bounded: bool) -> int:
     return advance_address(step_within_bounds if bounded else step_anywhere)
 
 
+@functools.lru_cache(maxsize=64)
+def unbounded(n: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return infinite bounds of n variables: the same arrays each time, that nobody may change."""
+    return np.full(n, -math.inf), np.full(n, math.inf)
+
+
+def is_bounded(lower: np.ndarray, upper: np.ndarray) -> bool:
+    """Tell whether a variable has a bound."""
+    if lower is unbounded(lower.size)[0]:  # the faster way
+        return False
+    return bool(np.isfinite(lower).any() or np.isfinite(upper).any())
+
+
 def step_address(lower: np.ndarray, upper: np.ndarray) -> int:
     """Return the address of the step for these bounds; 0 where nothing is compiled."""
-    return _address(bool(np.isfinite(lower).any() or np.isfinite(upper).any()))
+    return _address(is_bounded(lower, upper))

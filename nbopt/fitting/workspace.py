@@ -2,33 +2,38 @@
 
 from __future__ import annotations
 
+import struct
 from typing import Any
 
 import numpy as np
 
 from nbopt.fitting.losses import LINEAR
 from nbopt.kernels.compile import compiled
+from nbopt.kernels.reductions import LANES
 from nbopt.kernels.views import matrix, vector
 
-JACOBIAN = 3  # what `advance` may answer besides
+JACOBIAN, BOTH = 3, 4  # what `advance` may answer besides
 
 # Entries of `counts`; after them come the order of the columns, the marks of the bounds, and scratch.
 N, M, PHASE, NIT, NFEV, NJEV, MAX_NFEV, PAUSE, REASON, LOSS, JAC_SCALE, COSINES, POLISH = range(13)
-POLISHING, BLIND, CUT, ENDING, STEP, REFINE, LAST, HEAD = 13, 14, 15, 16, 17, 18, 19, 20
+POLISHING, BLIND, CUT, ENDING, STEP, REFINE, LAST, CENTRAL = range(13, 21)
+TOGETHER, BROUGHT, STALE, HEAD = 21, 22, 23, 24
 
 # Entries of `numbers`, the last part of `work`.
 COST, TRIAL_COST, DELTA, DAMPING, PREDICTED, SLOPE, LENGTH, FTOL, XTOL, GTOL, F_SCALE = range(11)
-FACTOR, TANGENT, IMAGE, BEFORE, NUMBERS = 11, 12, 13, 14, 15
+FACTOR, TANGENT, IMAGE, BEFORE, SIZE, STRETCH, NUMBERS = range(11, 18)
 
-# Lines of n numbers: iterate, trial point, bounds, scales, gradient, step; then scratch.
-X, TRIAL, LOWER, UPPER, D, G, S, SCRATCH = range(8)
+# Lines of n numbers: iterate, trial point, bounds, scales, gradient, step, the last one; then scratch.
+X, TRIAL, LOWER, UPPER, D, G, S, PREVIOUS, SCRATCH = range(9)
 LINES = SCRATCH + 6
 
-NEW, TRYING, DERIVING, RETURNING, AT_ITERATE, STOPPED = range(6)
+NEW, TRYING, DERIVING, REFRESHING, RETURNING, AT_ITERATE, LEAVING, STOPPED = range(8)
 
 # Why a run stopped (counts[REASON]): scipy's status, and what is no status there.
 EVALUATIONS, SMALL_GRADIENT, SMALL_REDUCTION, SMALL_STEP, BOTH_SMALL = range(5)
 RUNNING, BAD_START, BAD_JACOBIAN = 10, 11, 12
+
+_COUNTS, _NUMBERS = struct.Struct(f"{HEAD - 1}q"), struct.Struct("5d")  # as far as they are not 0
 
 
 class Workspace:
@@ -58,70 +63,113 @@ class Workspace:
     step : int
         Address of what computes a step, see `steps`.
     refine : bool
-        Whether the Jacobian gets better (and slower) once ``counts[POLISHING]`` is not 0.
+        Whether Jacobians are forward differences: then central ones are asked for at the end
+        (``counts[CENTRAL]`` is 1) where forward ones do not do.
+    together : bool
+        Whether residuals and Jacobian may be asked for in one task, BOTH.
+    size : float
+        Length of the weighted data, from which the rounding in differences is judged.
     """
 
-    __slots__ = ("counts", "jac", "lines", "numbers", "r", "rho", "work", "x")
+    __slots__ = ("counts", "starts", "work")
 
     def __init__(
         self, x: np.ndarray, m: int, lower: Any, upper: Any, scale: Any = None, loss: int = LINEAR,
         f_scale: float = 1.0, tolerances: tuple[float, float, float] = (1e-8, 1e-8, 1e-8),
         max_nfev: int = 1000, pause: bool = False, cosines: bool = False, polish: int = 0,
-        factor: float = 1.0, step: int = 0, refine: bool = False,
+        factor: float = 1.0, step: int = 0, refine: bool = False, together: bool = False,
+        size: float = 0.0,
     ) -> None:  # fmt: skip
         n = x.size
         self.counts = counts = np.zeros(HEAD + 3 * n, np.int64)
-        counts[:HEAD] = (
-            n, m, NEW, 0, 0, 0, max_nfev, pause, RUNNING, loss, scale is None, cosines, polish,
-            0, 0, 0, 0, step, refine, 0,
+        _COUNTS.pack_into(
+            counts.data, 0, n, m, NEW, 0, 0, 0, max_nfev, pause, RUNNING, loss, scale is None, cosines,
+            polish, 0, 0, 0, 0, step, refine, 0, 0, together, together,
         )  # fmt: skip
-        counts[HEAD : HEAD + n] = range(n)
-        starts = _starts(n, m, loss)
+        self.starts = starts = _starts(n, m, loss)
         self.work = work = np.zeros(starts[-1] + NUMBERS)
-        self.x, self.r, self.jac = work[:n], work[n : n + m], work[n + m : starts[0]].reshape(m, n)
-        self.rho = work[starts[0] : starts[1]].reshape(-1, m)  # no rows for the linear loss
-        self.lines = lines = work[starts[4] : starts[5]].reshape(LINES, n)
-        self.x[...] = lines[X] = lines[TRIAL] = x
-        lines[LOWER], lines[UPPER] = lower, upper
-        lines[D] = 0.0 if scale is None else 1.0 / scale
-        self.numbers = work[starts[-1] :]
-        self.numbers[FTOL : GTOL + 1] = tolerances
-        self.numbers[F_SCALE], self.numbers[FACTOR] = f_scale, factor
+        lines = starts[4]
+        work[:n] = work[lines : lines + n] = work[lines + n : lines + 2 * n] = x
+        work[lines + LOWER * n : lines + UPPER * n] = lower
+        work[lines + UPPER * n : lines + D * n] = upper
+        if scale is not None:
+            work[lines + D * n : lines + (D + 1) * n] = 1.0 / scale
+        _NUMBERS.pack_into(work.data, 8 * (starts[-1] + FTOL), *tolerances, f_scale, factor)
+        work[starts[-1] + SIZE] = size
+
+    @property
+    def x(self) -> np.ndarray:
+        """The point that the engine asks about."""
+        return self.work[: self.counts.item(N)]
+
+    @property
+    def r(self) -> np.ndarray:
+        """The residuals there."""
+        n, m = self.counts.item(N), self.counts.item(M)
+        return self.work[n : n + m]
+
+    @property
+    def jac(self) -> np.ndarray:
+        """The Jacobian that came last."""
+        n, m = self.counts.item(N), self.counts.item(M)
+        return self.work[n + m : n + m + m * n].reshape(m, n)
+
+    @property
+    def rho(self) -> np.ndarray:
+        """The loss of the residuals and its derivatives; no rows for the linear loss."""
+        return self.work[self.starts[0] : self.starts[1]].reshape(-1, self.counts.item(M))
+
+    @property
+    def lines(self) -> np.ndarray:
+        """The lines of n numbers."""
+        return self.work[self.starts[4] : self.starts[5]].reshape(LINES, -1)
+
+    @property
+    def numbers(self) -> np.ndarray:
+        """The numbers at the end."""
+        return self.work[self.starts[-1] :]
 
     @property
     def cost(self) -> float:
         """The cost at the iterate."""
-        return float(self.numbers[COST])
+        return self.work.item(self.starts[-1] + COST)
 
     def iterate(self) -> tuple[np.ndarray, np.ndarray]:
         """Return copies of the iterate and its residuals."""
-        m = self.r.size
-        starts = _starts(self.x.size, m, int(self.counts[LOSS]))
-        return self.lines[X].copy(), self.work[starts[2] : starts[2] + m].copy()
+        starts, n, m = self.starts, self.counts.item(N), self.counts.item(M)
+        return self.work[starts[4] : starts[4] + n].copy(), self.work[starts[2] : starts[2] + m].copy()
+
+
+@compiled
+def full(m):
+    """Return a length for m numbers and some zeros that sums are fast over."""
+    return (m + LANES - 1) // LANES * LANES
 
 
 def _starts(n: int, m: int, loss: int) -> tuple[int, ...]:
     """Return where the parts of `work` begin that follow the Jacobian."""
-    rho = n + m + m * n
+    rho, length = n + m + m * n, (m + LANES - 1) // LANES * LANES
     b = rho + (0 if loss == LINEAR else 3 * m)
-    lines = b + 2 * m + n * m
+    kept = b + length
+    lines = kept + m + n * length
     triangle = lines + LINES * n
-    return rho, b, b + m, b + 2 * m, lines, triangle, triangle + 3 * n * n
+    return rho, b, kept, kept + m, lines, triangle, triangle + 3 * n * n
 
 
 @compiled
 def parts(work, counts):
     """Return the parts of `work`: rho, Q'r, the iterate's residuals, columns, lines, R, numbers."""
     n, m = counts[N], counts[M]
-    rho = n + m + m * n
+    rho, length = n + m + m * n, full(m)
     b = rho + (0 if counts[LOSS] == LINEAR else 3 * m)
-    lines = b + 2 * m + n * m
+    kept = b + length
+    lines = kept + m + n * length
     triangle = lines + LINES * n
     return (
         matrix(work, rho, 3, m),
-        vector(work, b, m),
-        vector(work, b + m, m),
-        matrix(work, b + 2 * m, n, m),
+        vector(work, b, length),
+        vector(work, kept, m),
+        matrix(work, kept + m, n, length),
         matrix(work, lines, LINES, n),
         matrix(work, triangle, n, n),
         vector(work, triangle + 3 * n * n, NUMBERS),

@@ -196,13 +196,14 @@ def _read(context: Any, builder: Any, data: Any, t: Any, place: Any) -> Any:
 class Entry:
     """A compiled entry: its address, the layout of its arguments, and what keeps its code alive.
 
-    Not the dispatcher: Numba would then hold the user's function for ever.
+    Not the dispatcher: Numba would then hold the user's function for ever. ``pace`` is for its callers:
+    how many calls the last solve made in one go.
     """
 
-    __slots__ = ("_alive", "address", "layout")
+    __slots__ = ("_alive", "address", "layout", "pace")
 
     def __init__(self, dispatcher: Any, signature: Any, layout: _Layout) -> None:
-        self.layout = layout
+        self.layout, self.pace = layout, 1
         self.address = address_of(dispatcher, signature)
         result = dispatcher.overloads[signature.args]
         self._alive = result.library, result.environment
@@ -327,13 +328,13 @@ def _build(fun: Any, jac: Any, what: str, args: tuple[Any, ...], make: Callable 
     return Entry(dispatcher, _SIGNATURES[what], layout)
 
 
-def _key(a: Any) -> Any:
+def key_of(a: Any) -> Any:
     """Return what decides the type of an argument, at a tenth of the cost of numba.typeof."""
     t = type(a)
     if t is np.ndarray:
         return a.dtype, a.ndim, a.flags.num
     if isinstance(a, tuple):
-        return t, *map(_key, a)
+        return t, *map(key_of, a)
     if t is int:
         return t, -(2**63) <= a < 2**63
     if isinstance(a, np.generic):
@@ -383,7 +384,7 @@ def entry_for(
     numba.core.errors.TypingError
         From the user's function, as if called from Python.
     """
-    key = (what, jac, variant, *map(_key, args))
+    key = (what, jac, variant, *map(key_of, args))
     entries = fun.__dict__.setdefault("_nbopt_entries", {})
     entry = entries.get(key)
     if entry is None:

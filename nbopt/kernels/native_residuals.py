@@ -16,7 +16,7 @@ from numba.extending import intrinsic
 
 from nbopt.kernels.address import call_native, try_native
 from nbopt.kernels.compile import FLAGS
-from nbopt.kernels.native import Entry, NotNative, _key, _Layout, _result_of
+from nbopt.kernels.native import Entry, NotNative, _Layout, _result_of, key_of
 
 _LINE = types.Array(types.float64, 1, "C")
 _MATRIX = types.Array(types.float64, 2, "C")
@@ -170,7 +170,7 @@ def residual_entry(
     NotNative
         If an argument, or the result, has no native form: call ``fun`` through Python.
     """
-    key = (what, variant, *map(_key, args))
+    key = (what, variant, *map(key_of, args))
     entries = fun.__dict__.setdefault("_nbopt_entries", {})
     entry = entries.get(key)
     if entry is None:

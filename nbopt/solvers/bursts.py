@@ -25,6 +25,7 @@ EVALUATE, NEW_ITERATE, STOP = 0, 1, 2
 
 SECONDS = 0.02  # that a burst should take; Ctrl-C is to be answered within 0.05
 GROWTH = 32  # a burst makes at most so many times the evaluations of the burst before
+FIRST = 256  # and the first one of a solve so many, if the solves before it were fast
 
 
 @compiled
@@ -92,14 +93,14 @@ class Bursts:
         One of those above.
     source : tuple
         Its arguments after the state: where the function and its arguments stand.
-    keep : object
-        Whatever the addresses in `source` point into.
+    keep : tuple
+        Whatever the addresses in `source` point into; the function's entry first.
     """
 
     __slots__ = ("between", "burst", "keep", "limit", "source")
 
-    def __init__(self, burst: Any, source: tuple[Any, ...], keep: Any) -> None:
-        self.burst, self.source, self.keep, self.limit = burst, source, keep, 1
+    def __init__(self, burst: Any, source: tuple[Any, ...], keep: tuple[Any, ...]) -> None:
+        self.burst, self.source, self.keep, self.limit = burst, source, keep, keep[0].pace
         self.between: Any = None  # called after each burst that another one follows
 
     def run(self, engine: Any, task: int, work: np.ndarray, counts: np.ndarray) -> int:
@@ -112,5 +113,6 @@ class Bursts:
                 return task
             pace = SECONDS / max(perf_counter() - began, 1e-9)
             limit = self.limit = max(1, int(limit * min(pace, GROWTH)))
+            self.keep[0].pace = min(limit, FIRST)
             if self.between is not None:
                 self.between()

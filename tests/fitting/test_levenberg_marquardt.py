@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from nbopt.fitting import workspace as ws
-from nbopt.fitting.levenberg_marquardt import advance
+from nbopt.fitting.levenberg_marquardt import _stretch, advance
 from nbopt.fitting.steps import step_address
 from nbopt.solvers.bursts import EVALUATE, NEW_ITERATE, STOP
 
@@ -27,18 +27,18 @@ def workspace(x0, bounds=FREE, m=2, **options):
 
 def driven(w, fun=residuals, jac=jacobian, steps=10_000):
     """Run to the end; return the tasks and the points."""
-    task, tasks, points = EVALUATE, [], []
+    task, tasks, points = ws.BOTH if w.counts[ws.TOGETHER] else EVALUATE, [], []
     for _ in range(steps):
         tasks.append(task)
         points.append(w.x.copy())
         if task == STOP:
             break
-        if task in (EVALUATE, ws.JACOBIAN):
+        if task in (EVALUATE, ws.JACOBIAN, ws.BOTH):
             x = w.x.copy()
             w.x[...] = 99.0  # the engine does not read it
-            if task == EVALUATE:
+            if task != ws.JACOBIAN:
                 w.r[...] = fun(x)
-            else:
+            if task != EVALUATE:
                 w.jac[...] = jac(x)
         task = advance(0.0, w.work, w.counts)
     return tasks, np.array(points)
@@ -52,6 +52,20 @@ def test_it_finds_the_minimum_and_counts():
     assert w.counts[ws.NFEV] == tasks.count(EVALUATE)
     assert w.counts[ws.NJEV] == tasks.count(ws.JACOBIAN) == w.counts[ws.NIT] + 1
     np.testing.assert_array_equal(w.iterate()[0], w.x)
+
+
+@pytest.mark.parametrize("polish", [0, 40])
+@pytest.mark.parametrize("start", [[-1.2, 1.0], [50.0, -3.0], [1.0, 1.0]])
+def test_residuals_and_jacobian_may_come_together(start, polish):
+    w = workspace(start, together=True, polish=polish)
+    tasks, _ = driven(w)
+    np.testing.assert_allclose(w.x, 1.0, rtol=1e-12)
+    assert w.counts[ws.NFEV] == tasks.count(EVALUATE) + tasks.count(ws.BOTH)
+    np.testing.assert_allclose(w.jac, jacobian(w.x), rtol=1e-6)  # of the last point, though a trial spoils it
+    apart = workspace(start, polish=polish)
+    driven(apart)
+    np.testing.assert_array_equal(w.x, apart.x)
+    assert w.counts[ws.NFEV] == apart.counts[ws.NFEV]
 
 
 def test_a_stopped_engine_stays_stopped():
@@ -134,11 +148,33 @@ def test_polishing_goes_on_until_the_offset_is_gone():
         return np.stack([e, -x[0] * t * e], axis=1)
 
     offsets = []
-    for polish in (0, 50):
-        w = workspace([1.0, 0.5], m=20, polish=polish, tolerances=(1e-3, 1e-3, 0.0))
+    for polish, together in ((0, False), (50, False), (50, True)):
+        w = workspace([1.0, 0.5], m=20, polish=polish, tolerances=(1e-3, 1e-3, 0.0), together=together)
         driven(w, fun, jac)
+        np.testing.assert_allclose(w.jac, jac(w.x), rtol=1e-12)
         Q = np.linalg.qr(jac(w.x))[0]
         offsets.append(np.linalg.norm(Q.T @ fun(w.x)) / np.linalg.norm(fun(w.x)))
         assert w.counts[ws.REASON] == ws.SMALL_REDUCTION
     assert offsets[0] > 1e-7
-    assert offsets[1] < 1e-10
+    assert max(offsets[1:]) < 1e-10
+
+
+@pytest.mark.parametrize("mu", [-0.6, -0.1, 0.3, 0.6])
+def test_steps_that_shrink_alike_are_stretched_to_where_they_lead(mu):
+    w = workspace([0.0, 0.0])
+    w.lines[ws.D], w.lines[ws.PREVIOUS], w.lines[ws.S] = [1.0, 3.0], [1.0, 2.0], [mu, 2.0 * mu]
+    w.numbers[[ws.STRETCH, ws.DELTA, ws.PREDICTED, ws.LENGTH]] = 1.0, 9.0, 1.0, 1.0
+    _stretch(w.lines, w.numbers, w.counts)
+    rest = mu / (1.0 - mu)  # mu + mu^2 + mu^3 ...
+    rest = min(rest, 2.0 * mu) if mu > 0.0 else rest  # at most twice the step
+    np.testing.assert_allclose(w.lines[ws.S], [rest, 2.0 * rest])
+    np.testing.assert_array_equal(w.lines[ws.PREVIOUS], [mu, 2.0 * mu])
+
+
+def test_steps_of_other_directions_are_left_alone():
+    for last, s in (([1.0, 2.0], [0.3, -0.1]), ([1.0, 2.0], [0.9, 1.8]), ([0.0, 0.0], [0.3, 0.6])):
+        w = workspace([0.0, 0.0])
+        w.lines[ws.D], w.lines[ws.PREVIOUS], w.lines[ws.S] = 1.0, last, s
+        w.numbers[[ws.STRETCH, ws.DELTA]] = 1.0, 9.0
+        _stretch(w.lines, w.numbers, w.counts)
+        np.testing.assert_array_equal(w.lines[ws.S], s)

@@ -12,6 +12,7 @@ import pytest
 from contract_curves import (
     DESIGN,
     ERRORS,
+    MATRIX,
     OURS,
     SIGMAS,
     THEIRS,
@@ -62,6 +63,21 @@ def test_full_output(curve_fit, method, sigma):
         r = (fall(X, *popt) - Y_FALL) / (1.0 if sigma is None else sigma)
         np.testing.assert_allclose(infodict["fvec"], r, rtol=1e-9, atol=1e-12)
         assert infodict["nfev"] >= 3 and isinstance(mesg, str) and ier in (1, 2, 3, 4)
+
+
+@both
+@pytest.mark.parametrize("method", [None, "lm"])
+@pytest.mark.parametrize("sigma", [None, ERRORS, MATRIX], ids=["none", "errors", "matrix"])
+def test_lm_tells_the_factors_of_the_jacobian(curve_fit, method, sigma):
+    popt, pcov, info, _, _ = curve_fit(fall, X, Y_FALL, None, sigma, True, method=method, full_output=True)
+    assert info["fjac"].shape == (2, X.size) and info["ipvt"].shape == info["qtf"].shape == (2,)
+    R, order = np.triu(info["fjac"].T[:2]), info["ipvt"]
+    L = np.linalg.cholesky(MATRIX) if sigma is MATRIX else np.diag(sigma if sigma is not None else X**0)
+    J = np.linalg.solve(L, fall_jac(X, *popt))[:, order]
+    np.testing.assert_allclose(R.T @ R, J.T @ J, rtol=1e-4)
+    np.testing.assert_allclose(R.T @ info["qtf"], J.T @ info["fvec"], atol=1e-3)
+    np.testing.assert_allclose(np.linalg.inv(R.T @ R), pcov[order][:, order], rtol=1e-6)
+    assert abs(R[0, 0]) >= abs(R[1, 1])
 
 
 @both
@@ -184,6 +200,18 @@ def test_forms_of_what_a_model_returns(curve_fit, method):
         assert_same(curve_fit(f, X, Y_LINE, method=method), by_hand(DESIGN, Y_LINE))
     for f in (lambda x, a: a, lambda x, a: np.array(a), lambda x, a: np.array([a])):  # a constant
         assert_same(curve_fit(f, X, Y_LINE, method=method), by_hand(DESIGN[:, 1:], Y_LINE))
+
+
+@both
+@every_method
+@pytest.mark.parametrize("zero", [0, 0.0, [0.0], np.array(0), np.zeros(1)], ids=repr)
+def test_one_number_as_ydata_stands_for_all(curve_fit, method, zero):
+    def residuals(x, slope, offset):
+        return line(x, slope, offset) - Y_LINE
+
+    for sigma in (None, 0.3):
+        found = curve_fit(residuals, X, zero, None, sigma, True, method=method)
+        assert_same(found, by_hand(DESIGN, Y_LINE, sigma, True))
 
 
 @both

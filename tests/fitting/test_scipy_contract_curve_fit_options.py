@@ -266,6 +266,8 @@ def test_a_limit_may_have_either_name_with_bounds(curve_fit):
     "method, given",
     [
         ("lm", {"ftol": 1e-10, "xtol": 1e-10, "gtol": 1e-10}),
+        ("lm", {"gtol": 0.0}),
+        ("lm", {"ftol": 0.0, "gtol": 0.0}),
         ("lm", {"epsfcn": 1e-10}),
         ("lm", {"factor": 10}),
         ("lm", {"diag": [1.0, 2.0]}),

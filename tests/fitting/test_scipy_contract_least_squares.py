@@ -281,3 +281,16 @@ def test_what_a_function_raises_is_what_the_caller_gets(least_squares, method):
     if method != "lm":
         with pytest.raises(MyError, match="mine"):
             least_squares(valley, START, loss=fail, method=method)
+
+
+@both
+@every_method
+@pytest.mark.parametrize("jac", ["2-point", "3-point"])
+@pytest.mark.parametrize("x0", [[1.0, 1.0], [0.0, 0.0]], ids=str)
+def test_steps_are_long_enough_for_residuals_in_float32(least_squares, method, jac, x0):
+    def fun(x):
+        return np.float32(fall(x))
+
+    res = least_squares(fun, x0, jac, method=method)
+    np.testing.assert_allclose(res.x, least_squares(fall, [1.0, 1.0], fall_jac).x, atol=2e-3)
+    assert res.nfev > 2

@@ -26,7 +26,7 @@ def test_a_fit_ends_where_no_digit_is_left_to_win():
     given = {"f": fall, "xdata": X, "ydata": Y_FALL, "p0": [1.0, 3.0], "method": "trf"}
     right, _ = THEIRS(**given, jac=fall_jac, ftol=1e-15, xtol=1e-15, gtol=1e-15)
     theirs, ours = (np.abs(fit(**given)[0] / right - 1.0).max() for fit in (THEIRS, OURS))
-    assert ours < 1e-9 < theirs
+    assert ours < 3e-9 < theirs
 
 
 def test_the_names_of_methods_change_no_result():
@@ -96,6 +96,7 @@ def test_errors_that_are_none_are_refused(bad):
         ({"ydata": X * np.nan, "check_finite": False}, ValueError, "Residuals are not finite in the initial"),
         ({"nan_policy": "drop", "check_finite": True}, ValueError, "nan_policy must be one of"),
         ({"maxfev": -1}, ValueError, "max_nfev=-1 must be None or positive"),
+        ({"diff_step": np.nan}, ValueError, "diff_step=nan must be a finite number"),
     ],
     ids=str,
 )
@@ -118,6 +119,16 @@ def test_a_model_of_float32_is_fitted():
         warnings.simplefilter("ignore", OptimizeWarning)
         theirs, ours = (np.abs(c(f, X, Y_LINE)[0] - right).max() for c in (THEIRS, OURS))
     assert ours < 0.01 < theirs  # forward steps of 1e-8 are lost
+
+
+@pytest.mark.parametrize("jac", [None, "2-point", "3-point", "cs"])
+def test_the_errors_of_differences_make_no_rank(jac):
+    def twice(x, a, b):
+        return a * b * np.exp(-x)
+
+    with pytest.warns(OptimizeWarning, match="Covariance of the parameters could not be estimated"):
+        assert np.isinf(OURS(twice, X, Y_FALL, [1.0, 3.0], jac=jac)[1]).all()
+    assert (np.diag(THEIRS(twice, X, Y_FALL, [1.0, 3.0])[1]) > 1e6).all()
 
 
 def test_a_single_number_as_sigma_goes_with_a_jacobian():
