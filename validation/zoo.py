@@ -29,6 +29,8 @@ ELEMENTWISE: dict[str, tuple[str, dict[str, Any], tuple[str, ...]]] = {
     "ASGD": ("ASGD", {}, LOOPS),
     "Rprop": ("Rprop", {}, LOOPS),
 }
+# How many arrays a step writes: beside these stands a bare loop over as many, which no step can outrun.
+BARE = {"Adamax": 3, "NAdam": 3, "RAdam": 3, "RMSprop": 2, "Adadelta": 3, "ASGD": 2, "Rprop": 3}
 DTYPES = ("float32", "float64")
 SIZES = (10_000, 100_000, 1_000_000, 20_000_000)
 MATRICES = {"Adafactor": ((1000, 1000),), "Muon": ((512, 512), (1024, 256))}
@@ -48,7 +50,8 @@ def run(peers: Peers, quick: bool, folder: Path) -> Section:
         "chooses the fastest, which then takes turns with ours. Above 1 we are faster."
     )
     dtypes = DTYPES[:1] if quick else DTYPES
-    large = {(label, 1_000_000, d): _beside_torch(peers, *ELEMENTWISE[label], 1_000_000, d, quick)
+    large = {(label, 1_000_000, d): _beside_torch(peers, *ELEMENTWISE[label], 1_000_000, d, quick,
+                                                  **_bare(label, d))
              for label in ELEMENTWISE for d in dtypes}  # fmt: skip
     sized = {(label, n, d): _beside_torch(peers, *ELEMENTWISE[label][:2], ("fused",), n, d, quick)
              for label in SIZED for n in (SIZES[1:3] if quick else SIZES) for d in dtypes}  # fmt: skip
@@ -57,7 +60,10 @@ def run(peers: Peers, quick: bool, folder: Path) -> Section:
                 for d in dtypes}  # fmt: skip
     sparse = {SPARSE: _sparse(peers, quick)}
     section.blocks += [
-        "### All element-wise optimizers, 1e6 elements", _table(large),
+        "### All element-wise optimizers, 1e6 elements",
+        "Bare loop: a parallel Numba loop that reads and writes as many arrays and does one addition per "
+        "write; torch's time over its time is the largest ratio that a step on this machine can reach.",
+        _table(large),
         save(_figure(large), folder, "zoo", "torch's time over ours for every element-wise optimizer"),
         "### Those that torch fuses, beside its fused path", _table(sized),
         "### Adafactor and Muon",
@@ -69,6 +75,14 @@ def run(peers: Peers, quick: bool, folder: Path) -> Section:
     ]  # fmt: skip
     _hold_against_budgets(section, large, sized, matrices, sparse)
     return section
+
+
+def _bare(label: str, dtype: str) -> dict[str, Entry]:
+    """Return the bare loop beside an optimizer of 1e6 elements."""
+    if label not in BARE:
+        return {}
+    entry = Entry.of("validation.cases_nbopt:move", written=BARE[label], size=1_000_000, dtype=dtype)
+    return {"bare loop": entry}
 
 
 def _fused() -> list[str]:
@@ -165,8 +179,9 @@ def _size(size: Any) -> str:
 
 
 def _table(found: Found) -> str:
-    """Return one row per case: ours, torch's best way, the ratio, and Muon's products where they are."""
+    """Return one row per case: ours, torch's best way, the ratio, and what else was measured."""
     muon = any("products" in t for t in found.values())
+    bare = any("bare loop" in t for t in found.values())
     rows = []
     for (label, size, dtype), t in found.items():
         row, theirs = [label, _size(size), dtype, span(t["nbopt"].seconds)], _torch(t)
@@ -175,9 +190,12 @@ def _table(found: Found) -> str:
             row += [span(products.seconds), times(ratio(t["nbopt"], products)), span(t["threads"].seconds)]
         elif muon:
             row += [""] * 3
+        if bare:
+            row.append(span(t["bare loop"].seconds) if "bare loop" in t else "")
         row += [span(t[theirs].seconds), theirs, times(_gain(t))] if theirs else [""] * 3
         rows.append(row)
     extra = ["products", "nbopt / products", "nbopt, all BLAS threads"] if muon else []
+    extra += ["bare loop"] if bare else []
     header = ["optimizer", "size", "dtype", "nbopt", *extra, "torch", "by (path, threads)", "torch / nbopt"]
     return table(header, rows)
 

@@ -325,8 +325,8 @@ class _Busy:
         return True
 
     def note(self, seconds: float, nbytes: int) -> None:
-        """Learn from a parallel launch: two milliseconds more than slow memory would take is a wait."""
-        waited = seconds > 2e-3 + nbytes / 1e9
+        """Learn from a parallel launch: two milliseconds more than memory takes (10 GB/s) is a wait."""
+        waited = seconds > 2e-3 + nbytes / 1e10
         self.left = self.rest = min(2 * self.rest or 8, 256) if waited else 0
 
 

@@ -172,8 +172,10 @@ def test_a_launch_that_waited_for_its_cores_is_followed_by_some_on_one_thread():
         assert busy.allows(small)
     busy.note(0.01, small)
     assert busy.allows(1 << 30) and not busy.allows(small), "a large step gains from threads all the same"
-    busy.note(0.003, small)
+    busy.note(0.002, small)
     assert busy.allows(small) and busy.rest == 0
+    busy.note(0.008, 1 << 24)  # as long as a slice of time, where memory takes 2 ms
+    assert busy.rest == 8
 
 
 def test_an_empty_table_is_launched_into_nothing(monkeypatch):
