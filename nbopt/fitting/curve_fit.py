@@ -31,6 +31,7 @@ from nbopt.fitting.model import (
     is_compiled_model,
     jacobian_of,
     parameter_names,
+    python_filler,
     python_residuals,
     residuals_of,
 )
@@ -277,6 +278,7 @@ def _problem(
     if refine:  # MINPACK's steps, for parameters may be tiny; but one that is 0 in fact has no size
         diff_step = _FORWARD
 
+    @functools.cache
     def size() -> float:
         weighted = data.y.copy()
         whiten(data.kind, data.W, weighted)
@@ -284,7 +286,7 @@ def _problem(
 
     return Problem(
         form[0], form[1], (data.x, data.y), residuals, user, start, lower, upper, m, diff_step, refine,
-        size, data.kind, data.W,
+        size, data.kind, data.W, fill=python_filler(_OWNER, f, data.x, data.y),
     )  # fmt: skip
 
 

@@ -7,6 +7,7 @@ s = 0 and c = value pin it, and its column of the Jacobian is 0.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -129,6 +130,7 @@ class CurveProblem:
         refine = self.jac == "auto"  # for parameters may be tiny; but one that is 0 in fact has no size
         diff_step = _FORWARD if refine else None
 
+        @functools.cache
         def size() -> float:
             return float(np.linalg.norm(self.whitened(data.y)))
 

@@ -90,6 +90,19 @@ def python_residuals(owner: str, f: Any, x: Any, y: np.ndarray) -> Callable[[np.
     return residuals
 
 
+def python_filler(owner: str, f: Any, x: Any, y: np.ndarray) -> Callable[[np.ndarray, np.ndarray], None]:
+    """Return what writes ``f(x, *p) - y`` to an array, p being left alone: the model sees numbers only."""
+    shape = y.shape
+
+    def fill(p: np.ndarray, out: np.ndarray) -> None:
+        values = f(x, *p)
+        if type(values) is not np.ndarray or values.shape != shape or values.dtype.kind != "f":
+            values = _values(owner, values, shape, False)
+        np.subtract(values, y, out)
+
+    return fill
+
+
 def _values(owner: str, result: Any, shape: tuple[int, ...], complexes: bool) -> np.ndarray:
     """Return what a model returned as an array of numbers, or say what is wrong with it."""
     values = np.asarray(result)

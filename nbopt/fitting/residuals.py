@@ -168,11 +168,11 @@ class PythonCalls:
         Takes the place of ``jac`` where the engine asks for central differences.
     """
 
-    __slots__ = ("fine", "fun", "jac", "jac_method", "kind", "loss", "refine", "weights")
+    __slots__ = ("fill", "fine", "jac", "jac_method", "kind", "loss", "refine", "weights")
     together = False
 
     def __init__(self, problem: Problem, jac: Any, jac_method: str, fine: Any = None) -> None:
-        self.fun, self.jac, self.jac_method = problem.python_fun, jac, jac_method
+        self.fill, self.jac, self.jac_method = _filler(problem), jac, jac_method
         self.loss, self.kind, self.weights = problem.loss, problem.kind, problem.W
         self.fine, self.refine = jac if fine is None else fine, fine is not None
 
@@ -180,10 +180,10 @@ class PythonCalls:
         """Go on until the engine stops or pauses at an iterate; return its task."""
         n, m = int(counts[0]), int(counts[1])
         x, r, J = work[:n], work[n : n + m], work[n + m : n + m + m * n].reshape(m, n)
-        advance, fun, kind = engine.advance, self.fun, self.kind
+        advance, fill, kind = engine.advance, self.fill, self.kind
         while True:
             if task == EVALUATE:
-                r[...] = fun(x.copy())
+                fill(x, r)
                 if kind != NONE:
                     whiten(kind, self.weights, r)
                 if self.loss is not None:
@@ -224,6 +224,9 @@ class Problem(NamedTuple):
     W: np.ndarray = _NO_WEIGHTS
     loss: Callable[[np.ndarray], None] | None = None
     unit: float = _EPS  # the rounding of the residuals, for finite differences
+    fill: Callable[[np.ndarray, np.ndarray], None] | None = (
+        None  # python_fun, that leaves x alone, to an array
+    )
 
 
 def calls_of(problem: Problem) -> Bursts | PythonCalls:
@@ -248,10 +251,18 @@ def calls_of(problem: Problem) -> Bursts | PythonCalls:
     ways = _ways(problem)
     if ways.method == "cs":
         return PythonCalls(problem, _weighted(problem, _complex_steps(problem.python_fun, ways)), "cs")
-    fine, floor = None, np.zeros(problem.x0.size)
-    if problem.refine:
-        fine = _python_differences(problem, _central(problem), floor)
-    return PythonCalls(problem, _python_differences(problem, ways, floor), ways.method, fine)
+    floor = np.zeros(problem.x0.size)
+    jac_of, fine = _python_differences(problem, ways, floor), None
+    if problem.refine:  # what few fits need is not made before
+
+        @functools.cache
+        def central() -> Callable[..., None]:
+            return _python_differences(problem, _central(problem), floor)
+
+        def fine(x: np.ndarray, r: np.ndarray, J: np.ndarray) -> None:
+            central()(x, r, J)
+
+    return PythonCalls(problem, jac_of, ways.method, fine)
 
 
 def _ways(problem: Problem) -> Differences:
@@ -268,6 +279,16 @@ def _central(problem: Problem) -> Differences:
 def _change(problem: Problem) -> float:
     """Return what a variable of its size changes the residuals by; 0 if sizes are not looked at."""
     return _SHARE * problem.size() if problem.refine else 0.0
+
+
+def _filler(problem: Problem) -> Callable[[np.ndarray, np.ndarray], None]:
+    """Return what writes the residuals at a point, which it leaves alone, to an array."""
+    fun = problem.python_fun
+
+    def fill(x: np.ndarray, out: np.ndarray) -> None:
+        out[...] = fun(x.copy())
+
+    return fill if problem.fill is None else problem.fill
 
 
 def _weighted(problem: Problem, jac: Callable[[np.ndarray], np.ndarray]) -> Callable[..., None]:
@@ -372,7 +393,7 @@ def _exact_from_python(problem: Problem) -> Any:
 
 def _python_differences(problem: Problem, ways: Differences, floor: np.ndarray) -> Callable[..., None]:
     """Return what writes the Jacobian by finite differences of a function called from Python."""
-    n, m, fun = problem.x0.size, problem.m, problem.python_fun
+    n, m, fill = problem.x0.size, problem.m, _filler(problem)
     points, scheme = np.empty((2, n)), np.empty(n, np.int64)
     central = ways.method == "3-point"
     rules = (
@@ -390,13 +411,16 @@ def _python_differences(problem: Problem, ways: Differences, floor: np.ndarray) 
 
     def jac(x: np.ndarray, r: np.ndarray, J: np.ndarray) -> None:
         place_points(x, *rules)
-        values = np.empty((2 * n, m))
-        for i, (how, one, two) in enumerate(zip(scheme.tolist(), *points.tolist(), strict=True)):
-            beside = x.copy()
+        values, beside = np.empty((2 * n, m)), x.copy()
+        for i, (at, how, one, two) in enumerate(
+            zip(x.tolist(), scheme.tolist(), *points.tolist(), strict=True)
+        ):
             beside[i] = one
-            values[2 * i] = fun(beside)
+            fill(beside, values[2 * i])
             if how != FORWARD:
-                values[2 * i + 1] = fun(_beside(x, i, two))
+                beside[i] = two
+                fill(beside, values[2 * i + 1])
+            beside[i] = at
         divide_all(x, r, kind, W, points, scheme, values, J, change, floor)
 
     return jac
