@@ -115,52 +115,49 @@ def advance(f, work, counts):
     if phase == LEAVING:
         counts[NJEV] += 1
         return _ask(work, counts, X, STOPPED, STOP)
+    arrived = phase in (DERIVING, REFRESHING)
     if phase in (NEW, TRYING):
         counts[NFEV] += 1
-        if _judge(work, counts):
-            return _accepted(work, counts)
-        counts[STALE] = counts[BROUGHT]
-    elif phase != AT_ITERATE:
+        accepted = _judge(work, counts)
+        arrived = accepted and counts[BROUGHT] != 0
+        if accepted and (not arrived or _ends_here(counts)):
+            return _leave_trial(work, counts)
+        counts[STALE] = counts[BROUGHT] != 0 and not accepted
+    if arrived or phase == RETURNING:
         counts[NJEV] += 1
         counts[STALE] = 0
-        if phase != RETURNING:
-            return _arrived(phase == DERIVING, work, counts)
-    return _go_on(work, counts)
-
-
-@compiled
-def _accepted(work, counts):
-    """Go to the trial point, with the Jacobian that came with it, or a new one."""
-    if counts[LAST] != 0 and counts[REASON] != RUNNING:
-        _settle(work, counts)
-        counts[NIT] += 1
-        if counts[BROUGHT] != 0 or counts[REFINE] != 0:
-            counts[NJEV] += counts[BROUGHT]
-            return _ask(work, counts, X, STOPPED, STOP)
-        return _ask(work, counts, X, LEAVING, JACOBIAN)
-    if counts[BROUGHT] != 0:
-        counts[NJEV] += 1
-        counts[STALE] = 0
-        return _arrived(True, work, counts)
-    if _begins_polishing(counts):  # at the new point, then: that saves a Jacobian
-        _begin_polishing(work, counts)
-    return _ask(work, counts, TRIAL, DERIVING, JACOBIAN)
-
-
-@compiled
-def _arrived(moved, work, counts):
-    """Take the Jacobian at the trial point, and go on from there or come back."""
-    if not _arrive(work, counts):
+    if arrived and not _arrive(work, counts):
         _restore(work, counts)
         return _ask(work, counts, X, RETURNING, JACOBIAN)
-    if moved and counts[NFEV] > 1:
+    if arrived and phase != REFRESHING and counts[NFEV] > 1:
         counts[NIT] += 1
         if counts[PAUSE] != 0:
             return _ask(work, counts, X, AT_ITERATE, NEW_ITERATE)
     return _go_on(work, counts)
 
 
+@compiled(inline=True)
+def _ends_here(counts):
+    """Tell whether an accepted trial point is the last one."""
+    return counts[LAST] != 0 and counts[REASON] != RUNNING
+
+
 @compiled
+def _leave_trial(work, counts):
+    """Ask for the Jacobian at an accepted trial point; if that is the last one, only where it is missed."""
+    if not _ends_here(counts):
+        if _begins_polishing(counts):  # at the new point, then: that saves a Jacobian
+            _begin_polishing(work, counts)
+        return _ask(work, counts, TRIAL, DERIVING, JACOBIAN)
+    _settle(work, counts)
+    counts[NIT] += 1
+    if counts[BROUGHT] == 0 and counts[REFINE] == 0:
+        return _ask(work, counts, X, LEAVING, JACOBIAN)
+    counts[NJEV] += counts[BROUGHT]
+    return _ask(work, counts, X, STOPPED, STOP)
+
+
+@compiled(inline=True)
 def _go_on(work, counts):
     """Choose what to do at the iterate."""
     if _begins_polishing(counts):
@@ -177,7 +174,7 @@ def _go_on(work, counts):
     return _ask(work, counts, X, STOPPED, STOP)
 
 
-@compiled
+@compiled(inline=True)
 def _ask(work, counts, line, phase, task):
     """Put a point into x and return the task."""
     x, lines = vector(work, 0, counts[N]), parts(work, counts)[4]
@@ -273,7 +270,7 @@ def _resize(ratio, actual, numbers, cut):
         numbers[DAMPING] *= 0.5
 
 
-@compiled
+@compiled(inline=True)
 def _arrive(work, counts):
     """Take the Jacobian at the trial point and make that the iterate; tell whether that can be."""
     lines, numbers = parts(work, counts)[4], parts(work, counts)[6]
@@ -316,7 +313,7 @@ def _settle(work, counts):
     numbers[COST] = numbers[TRIAL_COST]
 
 
-@compiled
+@compiled(inline=True)
 def _linearize(work, counts):
     """Scale residuals and Jacobian for the loss, factor them, and compute gradient and scales."""
     rho, b, _, columns, lines, R, numbers = parts(work, counts)
@@ -369,7 +366,7 @@ def _is_stationary(work, counts):
     return largest < numbers[GTOL] or (counts[COSINES] != 0 and size == 0.0)
 
 
-@compiled
+@compiled(inline=True)
 def _choose(work, counts):
     """Choose the next trial point; tell whether there is one."""
     lines, numbers = parts(work, counts)[4], parts(work, counts)[6]
@@ -427,7 +424,7 @@ def _is_last(work, counts):
     return not are_rough(R, counts[M], vector(counts, HEAD, counts[N]), lines, numbers)
 
 
-@compiled
+@compiled(inline=True)
 def _stretch(lines, numbers, counts):
     """Lengthen a Gauss-Newton step by what the last ones have shown of their convergence.
 
