@@ -7,7 +7,9 @@ import math
 import numpy as np
 
 from nbopt.fitting.householder import factor, solve_upper
+from nbopt.fitting.workspace import full
 from nbopt.kernels.compile import compiled
+from nbopt.kernels.reductions import dot, max_abs
 
 _EPS = 2.0**-52
 NOISE = {"2-point": 1e-7, "3-point": 1e-9}  # relative errors of Jacobians by differences
@@ -43,7 +45,7 @@ def covariance(jac: np.ndarray, pseudo: bool = False, noise: float = 0.0) -> np.
     m, n = jac.shape
     least = max(noise, _EPS * max(m, n))
     if m >= n:
-        out, order, work = np.empty((n, n)), np.arange(n), np.empty((n + 4, max(m, n)))
+        out, order, work = np.empty((n, n)), np.arange(n), np.zeros((n + 4, full(max(m, n))))
         if _invert(np.ascontiguousarray(jac), work, np.empty((n, n)), least, order, out):
             return out
     if not pseudo:
@@ -63,19 +65,18 @@ def _invert(jac, work, R, least, order, out):
     m, n = jac.shape
     scale, norms, first, b = work[n], work[n + 1], work[n + 2], work[n + 3]
     for j in range(n):
-        largest, total = 0.0, 0.0
+        column = work[j]
         for i in range(m):
-            largest = max(largest, abs(jac[i, j]))
+            column[i] = jac[i, j]
+        largest = max_abs(column)
         if not 0.0 < largest < math.inf:
             return False
         for i in range(m):
-            work[j, i] = jac[i, j] / largest
-            total += work[j, i] ** 2
-        scale[j] = largest * math.sqrt(total)
+            column[i] /= largest
+        length = math.sqrt(dot(column, column))
         for i in range(m):
-            work[j, i] /= math.sqrt(total)
-    for i in range(m):
-        b[i] = 0.0
+            column[i] /= length
+        scale[j] = largest * length
     factor(work, n, b, order, R, norms, first)
     if not abs(R[n - 1, n - 1]) > least * abs(R[0, 0]):
         return False
