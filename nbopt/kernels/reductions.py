@@ -1,7 +1,9 @@
 """Sums and maxima over arrays in fixed lanes: fast, and the same on any machine and thread count.
 
 A sum in one variable cannot be vectorised without letting the compiler reorder it. Here the order
-is ours: LANES float64 accumulators, added up in pairs at the end, then the elements left over.
+is ours: LANES float64 accumulators, added up in pairs at the end, then the elements left over. Arrays
+of more than BLOCK elements are cut into blocks (`blocks_of`), each summed so on its own, and the sums
+are added in order: threads may take a block each, and the result is the same.
 """
 
 from __future__ import annotations
@@ -20,7 +22,10 @@ from numba.extending import intrinsic
 from nbopt.kernels.compile import compiled
 
 LANES = 16
+BLOCK = 512 * LANES  # elements; the last block also has those that fill no lanes
 _DOUBLES = ir.VectorType(ir.DoubleType(), LANES)
+_ZERO = ir.Constant(ir.DoubleType(), 0.0)
+_TWO = types.UniTuple(types.float64, 2)
 
 
 def _check(*arrays: Any) -> None:
@@ -45,24 +50,48 @@ def _doubles(builder: Any, value: Any) -> Any:
     return value if value.type == _DOUBLES else builder.fpext(value, _DOUBLES)
 
 
-def _in_lanes(context: Any, builder: Any, signature: Any, args: Any, body: Callable, join: Callable) -> Any:
-    """Emit a loop over whole groups of LANES elements, and the reduction of its accumulators.
-
-    ``body(arrays, k, total)`` returns the new accumulators, ``join(x, y)`` combines two numbers.
-    """
-    pairs = [(t, v) for t, v in zip(signature.args, args, strict=True) if isinstance(t, types.Array)]
-    arrays = [context.make_array(t)(context, builder, v) for t, v in pairs]
-    lanes = ir.Constant(ir.IntType(64), LANES)
-    total = cgutils.alloca_once_value(builder, ir.Constant(_DOUBLES, [0.0] * LANES))
-    with cgutils.for_range(builder, builder.udiv(arrays[0].nitems, lanes)) as loop:
-        k = builder.mul(loop.index, lanes)
-        builder.store(body(arrays, k, builder.load(total)), total)
-    last = builder.load(total)
-    rest = [builder.extract_element(last, ir.Constant(ir.IntType(32), k)) for k in range(LANES)]
+def _in_pairs(builder: Any, lanes: Any, join: Callable) -> Any:
+    """Emit the reduction of LANES accumulators to one number."""
+    rest = [builder.extract_element(lanes, ir.Constant(ir.IntType(32), k)) for k in range(LANES)]
     while len(rest) > 1:
         half = len(rest) // 2
         rest = [join(rest[k], rest[k + half]) for k in range(half)]
     return rest[0]
+
+
+def _in_lanes(
+    context: Any, builder: Any, signature: Any, args: Any, body: Callable, join: Callable, block: int = BLOCK
+) -> Any:
+    """Emit loops over all blocks and, in each, over its groups of LANES elements.
+
+    ``body(arrays, k, total)`` returns the new accumulators, ``join(x, y)`` combines two numbers. Returned
+    are what all blocks before the last one come to, and the last one without the elements left over.
+    """
+    pairs = [(t, v) for t, v in zip(signature.args, args, strict=True) if isinstance(t, types.Array)]
+    arrays = [context.make_array(t)(context, builder, v) for t, v in pairs]
+    word = ir.IntType(64)
+    none, most = ir.Constant(_DOUBLES, [0.0] * LANES), ir.Constant(word, block // LANES)
+    total, before = cgutils.alloca_once(builder, _DOUBLES), cgutils.alloca_once_value(builder, _ZERO)
+    start = cgutils.alloca_once_value(builder, ir.Constant(word, 0))
+    groups = builder.udiv(arrays[0].nitems, ir.Constant(word, LANES))
+    block, following, done = (builder.append_basic_block(name) for name in ("block", "following", "done"))
+    builder.branch(block)
+    builder.position_at_end(block)
+    builder.store(none, total)
+    left = builder.sub(groups, builder.load(start))
+    goes_on = builder.icmp_unsigned(">", left, most)
+    with cgutils.for_range(builder, builder.select(goes_on, most, left)) as loop:
+        k = builder.mul(builder.add(builder.load(start), loop.index), ir.Constant(word, LANES))
+        builder.store(body(arrays, k, builder.load(total)), total)
+    last = _in_pairs(builder, builder.load(total), join)
+    builder.cbranch(goes_on, following, done)
+    builder.position_at_end(following)
+    builder.store(join(builder.load(before), last), before)
+    builder.store(builder.add(builder.load(start), most), start)
+    builder.branch(block)
+    builder.position_at_end(done)
+    found = builder.load(before), last
+    return context.make_tuple(builder, signature.return_type, found)
 
 
 @intrinsic
@@ -77,7 +106,7 @@ def _lanes_dot(typing_context, a, b):
 
         return _in_lanes(context, builder, signature, args, body, builder.fadd)
 
-    return types.float64(a, b), codegen
+    return _TWO(a, b), codegen
 
 
 @intrinsic
@@ -102,7 +131,7 @@ def _lanes_axpy_dot(typing_context, alpha, x, y, z):
 
         return _in_lanes(context, builder, signature, args, body, builder.fadd)
 
-    return types.float64(x.dtype, x, y, z), codegen
+    return _TWO(x.dtype, x, y, z), codegen
 
 
 def _unary(largest: bool) -> Any:
@@ -128,9 +157,10 @@ def _unary(largest: bool) -> Any:
             def body(arrays, k, total):
                 return join(total, call("fabs", _doubles(builder, _load(builder, arrays[0], k)[1])))
 
-            return _in_lanes(context, builder, signature, args, body, join)
+            block = 1 << 62 if largest else BLOCK  # the largest is the same in any order
+            return _in_lanes(context, builder, signature, args, body, join, block)
 
-        return types.float64(a), codegen
+        return _TWO(a), codegen
 
     return lanes
 
@@ -138,12 +168,16 @@ def _unary(largest: bool) -> Any:
 _lanes_sum_abs, _lanes_max_abs = _unary(False), _unary(True)
 
 
-def _folded(rows: np.ndarray, join: Any) -> float:
-    """Combine rows of LANES numbers as the compiled loops do: each lane on its own, then in pairs."""
-    rest = join.reduce(np.concatenate([np.zeros((1, LANES)), rows]), axis=0)
-    while rest.size > 1:
-        rest = join(rest[: rest.size // 2], rest[rest.size // 2 :])
-    return float(rest[0])
+def _folded(rows: np.ndarray, join: Any) -> tuple[float, float]:
+    """Combine rows of LANES numbers as the compiled loops do: block by block, each lane on its own."""
+    before = last = 0.0
+    for start in range(0, len(rows), BLOCK // LANES):
+        block = rows[start : start + BLOCK // LANES]
+        rest = join.reduce(np.concatenate([np.zeros((1, LANES)), block]), axis=0)
+        while rest.size > 1:
+            rest = join(rest[: rest.size // 2], rest[rest.size // 2 :])
+        before, last = float(join(before, last)), float(rest[0])
+    return before, last
 
 
 def _rows(a: np.ndarray) -> np.ndarray:
@@ -169,38 +203,44 @@ if numba_config.DISABLE_JIT:  # an intrinsic has no Python body
 
 
 @compiled
+def blocks_of(n):
+    """Return how many blocks a sum over ``n`` elements has: at least one."""
+    return max((n // LANES * LANES + BLOCK - 1) // BLOCK, 1)
+
+
+@compiled
 def dot(a, b):
     """Return the sum of a*b in float64."""
-    total = _lanes_dot(a, b)
+    before, last = _lanes_dot(a, b)
     for k in range(a.size - a.size % LANES, a.size):
-        total += np.float64(a[k]) * np.float64(b[k])
-    return total
+        last += np.float64(a[k]) * np.float64(b[k])
+    return before + last
 
 
 @compiled
 def axpy_dot(alpha, x, y, z):
     """Add alpha*x to y in place, and return the sum of y*z, in one pass over memory."""
     factor = x.dtype.type(alpha)
-    total = _lanes_axpy_dot(factor, x, y, z) if y.size >= LANES else 0.0
+    before, last = _lanes_axpy_dot(factor, x, y, z) if y.size >= LANES else (0.0, 0.0)
     for k in range(y.size - y.size % LANES, y.size):
         y[k] += factor * x[k]
-        total += np.float64(y[k]) * np.float64(z[k])
-    return total
+        last += np.float64(y[k]) * np.float64(z[k])
+    return before + last
 
 
 @compiled
 def sum_abs(a):
     """Return the sum of |a| in float64."""
-    total = _lanes_sum_abs(a) if a.size >= LANES else 0.0
+    before, last = _lanes_sum_abs(a) if a.size >= LANES else (0.0, 0.0)
     for k in range(a.size - a.size % LANES, a.size):
-        total += abs(np.float64(a[k]))
-    return total
+        last += abs(np.float64(a[k]))
+    return before + last
 
 
 @compiled
 def max_abs(a):
     """Return the largest |a|, 0 for no elements, NaN if there is one."""
-    total = _lanes_max_abs(a) if a.size >= LANES else 0.0
+    before, last = _lanes_max_abs(a) if a.size >= LANES else (0.0, 0.0)
     for k in range(a.size - a.size % LANES, a.size):
-        total = np.maximum(total, abs(np.float64(a[k])))
-    return total
+        last = np.maximum(last, abs(np.float64(a[k])))
+    return np.maximum(before, last)
