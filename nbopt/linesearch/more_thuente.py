@@ -101,7 +101,7 @@ def advance(s, phi, dphi):
     return task
 
 
-@compiled
+@compiled(inline=True)
 def _judge(s, phi, dphi):
     """Say whether the point just evaluated ends the search; else propose another."""
     t, slope = s[STEP], s[C1] * s[DPHI0]

@@ -25,7 +25,8 @@ from __future__ import annotations
 import numpy as np
 
 from nbopt.kernels.compile import compiled
-from nbopt.kernels.reductions import LANES, axpy_dot, dot
+from nbopt.kernels.large_vectors import axpy_dot, curvature_pair, dot, scale
+from nbopt.kernels.reductions import LANES
 
 COUNT, NEXT = 0, 1
 
@@ -38,43 +39,27 @@ def update(S, Y, rho, ring, x, x_old, g, g_old, threshold):
         s[k] = x[k] - x_old[k]
     for k in range(y.size):
         y[k] = g[k] - g_old[k]
-    return _commit(S, Y, rho, ring, threshold)
+    return _commit(rho, ring, dot(0, y, s), dot(0, y, y), threshold)
 
 
 @compiled
-def update_step(S, Y, rho, ring, d, t, g, g_old, threshold):
-    """Add the pair s = t*d, y = g - g_old if y.s > threshold; return y.s/y.y, or 0 if refused."""
-    s, y = S[ring[NEXT]], Y[ring[NEXT]]
-    factor = d.dtype.type(t)
-    for k in range(s.size):
-        s[k] = d[k] * factor
-    for k in range(y.size):
-        y[k] = g[k] - g_old[k]
-    return _commit(S, Y, rho, ring, threshold)
-
-
-@compiled
-def update_scaled(S, Y, rho, ring, d, t, g, g_old, threshold, factor):
-    """Do as `update_step` does, in float64, with y = factor*(g - g_old)."""
-    s, y = S[ring[NEXT]], Y[ring[NEXT]]
-    for k in range(s.size):
-        s[k] = d[k] * t
-    for k in range(y.size):
-        y[k] = (g[k] - g_old[k]) * factor
-    return _commit(S, Y, rho, ring, threshold)
+def update_step(S, Y, rho, ring, d, t, g, g_old, threshold, factor=1.0, team=0):
+    """Add the pair s = t*d, y = factor*(g - g_old) if y.s > threshold; return y.s/y.y, or 0 if refused."""
+    row = ring[NEXT]
+    ys, yy = curvature_pair(team, t, factor, d, g, g_old, S[row], Y[row])
+    return _commit(rho, ring, ys, yy, threshold)
 
 
 @compiled(inline=True)
-def _commit(S, Y, rho, ring, threshold):
+def _commit(rho, ring, ys, yy, threshold):
     """Keep the pair in the free row if its curvature is above the threshold (NaN never is)."""
     slot = ring[NEXT]
-    ys = dot(Y[slot], S[slot])
     if not ys > threshold:
         return 0.0
     rho[slot] = 1.0 / ys
-    ring[NEXT] = slot + 1 if slot + 1 < S.shape[0] else 0
-    ring[COUNT] = min(ring[COUNT] + 1, S.shape[0] - 1)
-    return ys / dot(Y[slot], Y[slot])
+    ring[NEXT] = slot + 1 if slot + 1 < rho.size else 0
+    ring[COUNT] = min(ring[COUNT] + 1, rho.size - 1)
+    return ys / yy
 
 
 @compiled(inline=True)
@@ -85,32 +70,30 @@ def row_of(ring, age, rows):
 
 
 @compiled
-def direction(S, Y, rho, alpha, ring, gamma, g, d):
-    """Write d = -H g for the inverse Hessian H that the pairs and gamma describe.
+def direction(S, Y, rho, alpha, ring, gamma, g, d, team=0):
+    """Write d = -H g for the inverse Hessian H that the pairs and gamma describe; return g.d.
 
-    Each pass over memory takes one pair's part and the product that the next pair needs.
+    Each pass over memory takes one pair's part and the product that the next pair needs. With the address
+    of a `Team` its threads share the passes.
     """
     if d.size < LANES:
-        _short_direction(S, Y, rho, alpha, ring, gamma, g, d)
-        return
+        return _short_direction(S, Y, rho, alpha, ring, gamma, g, d)
     m, count = S.shape[0], ring[COUNT]
     newest, oldest = row_of(ring, 0, m), row_of(ring, count - 1, m)
-    for k in range(d.size):
-        d[k] = -g[k]
-    product = dot(S[newest], d) if count > 0 else 0.0
+    scale(team, -1.0, g, d)
+    product = dot(team, S[newest] if count > 0 else g, d)
     for age in range(count):
         i = row_of(ring, age, m)
         alpha[i] = rho[i] * product
         after = S[row_of(ring, age + 1, m)] if age < count - 1 else Y[oldest]
-        product = axpy_dot(-alpha[i], Y[i], d, after)
-    scale = d.dtype.type(gamma)
-    for k in range(d.size):
-        d[k] *= scale
-    product *= gamma  # Y[oldest].d
+        product = axpy_dot(team, -alpha[i], Y[i], d, after)
+    scale(team, gamma, d, d)
+    product *= gamma  # Y[oldest].d, without pairs g.d
     for age in range(count - 1, -1, -1):
         i = row_of(ring, age, m)
-        after = Y[row_of(ring, age - 1, m)] if age > 0 else d
-        product = axpy_dot(alpha[i] - rho[i] * product, S[i], d, after)
+        after = Y[row_of(ring, age - 1, m)] if age > 0 else g
+        product = axpy_dot(team, alpha[i] - rho[i] * product, S[i], d, after)
+    return product
 
 
 @compiled(inline=True)
@@ -137,3 +120,7 @@ def _short_direction(S, Y, rho, alpha, ring, gamma, g, d):
         b = to(alpha[i] - rho[i] * product)
         for k in range(n):
             d[k] += b * S[i, k]
+    product = 0.0
+    for k in range(n):
+        product += np.float64(g[k]) * np.float64(d[k])
+    return product

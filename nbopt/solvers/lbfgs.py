@@ -25,20 +25,22 @@ import struct
 
 import numpy as np
 
+from nbopt.kernels import reductions
 from nbopt.kernels.compile import compiled
-from nbopt.kernels.reductions import dot, max_abs
+from nbopt.kernels.large_vectors import along, copy_max_abs, dot, scale, team_for
 from nbopt.kernels.views import matrix, vector
 from nbopt.linesearch import more_thuente as line
 from nbopt.linesearch import search_state as found
-from nbopt.linesearch.two_loop import direction, row_of, update_scaled
+from nbopt.linesearch.two_loop import direction, row_of, update_step
 from nbopt.solvers.bursts import EVALUATE, NEW_ITERATE, STOP
 from nbopt.solvers.options import Options
 
 # Entries of `counts`. ROWS: room for pairs; COST: calls of the function per evaluation; STEEP: a value in
 # this search differed from the iterate's by more than rounding; SLOW: how many small reductions came last,
-# one after the other; RING: the two numbers of `two_loop`.
+# one after the other; TEAM: the address of a team for the passes over vectors (`large_vectors`), or 0; RING:
+# the two numbers of `two_loop`.
 N, ROWS, PHASE, NIT, NFEV, NJEV, COST, MAXITER, MAXFUN, MAXLS, PAUSE, REASON = range(12)
-STEEP, CONVERGED, SLOW, RING = 12, 13, 14, 15
+STEEP, CONVERGED, SLOW, TEAM, RING = 12, 13, 14, 15, 16
 
 # The parts of `work`: x, g, the rows of `vectors`, the pairs S and Y (ROWS rows each), and `numbers`:
 # those named here, the state of the search, and rho and alpha of `two_loop`.
@@ -82,7 +84,7 @@ _FIRST_NUMBERS, _FIRST_COUNTS = struct.Struct("5d"), struct.Struct("11q")  # as 
 class Workspace:
     """The arrays of one run from ``x``."""
 
-    __slots__ = ("counts", "g", "work", "x")
+    __slots__ = ("counts", "g", "team", "work", "x")
     messages: tuple[tuple[int, str], ...] = MESSAGES
     rows_of_vectors = 4
 
@@ -102,6 +104,9 @@ class Workspace:
         _FIRST_NUMBERS.pack_into(work.data, 8 * numbers, math.nan, ftol, gtol, 0.0, unit)
         self.counts = counts = np.zeros(RING + 2, np.int64)
         _FIRST_COUNTS.pack_into(counts.data, 0, n, rows, NEW, 0, 0, 0, cost, maxiter, maxfun, maxls, pause)
+        self.team = team_for(n)
+        if self.team is not None:
+            counts[TEAM] = self.team.address
 
     @property
     def f(self) -> float:
@@ -139,9 +144,11 @@ class Workspace:
         S[:kept], Y[:kept] = steps[len(steps) - kept :], changes[len(changes) - kept :]
         numbers = self.work[start + 2 * rows * n :]
         for k in range(kept):
-            numbers[RHO + k] = 1.0 / dot(Y[k], S[k])
+            numbers[RHO + k] = 1.0 / reductions.dot(Y[k], S[k])
         if kept:
-            numbers[GAMMA] = dot(Y[kept - 1], S[kept - 1]) / dot(Y[kept - 1], Y[kept - 1])
+            numbers[GAMMA] = reductions.dot(Y[kept - 1], S[kept - 1]) / reductions.dot(
+                Y[kept - 1], Y[kept - 1]
+            )
         self.counts[RING : RING + 2] = kept
         return kept
 
@@ -149,6 +156,7 @@ class Workspace:
 @compiled
 def advance(f, work, counts):
     """Take value and gradient at x, go on to the next point, and return what to do there."""
+    team = counts[TEAM]
     n, rows, phase = counts[N], counts[ROWS], counts[PHASE]
     x, g, vectors = vector(work, 0, n), vector(work, n, n), matrix(work, 2 * n, 4, n)
     S, Y = matrix(work, 6 * n, rows, n), matrix(work, (6 + rows) * n, rows, n)
@@ -159,12 +167,11 @@ def advance(f, work, counts):
         counts[NFEV] += counts[COST]
         counts[NJEV] += 1
     pause = phase == NEW and counts[PAUSE] == FROM_START
+    searches = phase == SEARCHING and not advance_search(f, g, vectors, numbers, counts, team)
     if phase == NEW:
         _begin(f, g, vectors, numbers, counts)
-    elif phase == SEARCHING:
-        if not advance_search(f, g, vectors, numbers, counts):
-            return _ask(x, vectors, numbers[SEARCH + found.STEP], counts)
-        if _take(g, vectors, S, Y, numbers, counts):
+    elif phase == SEARCHING and not searches:
+        if _take(g, vectors, S, Y, numbers, counts, team):
             pause = counts[PAUSE] != NOWHERE
         else:
             no_decrease(numbers, counts)
@@ -173,9 +180,10 @@ def advance(f, work, counts):
         show(x, g, vectors)
         return NEW_ITERATE
     if counts[REASON] == SMALL_REDUCTION:
-        look_further(vectors[G], vectors[D], S, Y, numbers, counts, SLOWEST)
-    if counts[REASON] == RUNNING and _turn(vectors, S, Y, numbers, counts):
-        return _ask(x, vectors, numbers[SEARCH + found.STEP], counts)
+        look_further(vectors[G], vectors[D], S, Y, numbers, counts, SLOWEST, team)
+    searches = searches or (counts[REASON] == RUNNING and _turn(vectors, S, Y, numbers, counts, team))
+    if searches:
+        return _ask(x, vectors, numbers[SEARCH + found.STEP], counts, team)
     counts[PHASE] = STOPPED
     show(x, g, vectors)
     return STOP
@@ -185,9 +193,7 @@ def advance(f, work, counts):
 def _begin(f, g, vectors, numbers, counts):
     """Take value and gradient at the first point."""
     numbers[F] = f
-    for k in range(g.size):
-        vectors[G, k] = g[k]
-    largest = max_abs(g)
+    largest = copy_max_abs(0, g, vectors[G])
     if math.isfinite(f) and math.isfinite(largest):
         counts[REASON] = reason(f, math.inf, numbers, counts, largest)
     else:
@@ -211,7 +217,7 @@ def reason(f, before, numbers, counts, largest):
 
 
 @compiled(inline=True)
-def look_further(g, d, S, Y, numbers, counts, slowest):
+def look_further(g, d, S, Y, numbers, counts, slowest, team):
     """Take back a stop for a small reduction where the model promises a larger one.
 
     So a slow stretch, as in a curved valley, is not taken for a minimum. The model is that of the pairs,
@@ -221,26 +227,24 @@ def look_further(g, d, S, Y, numbers, counts, slowest):
     left = counts[NIT] < counts[MAXITER] and counts[NFEV] + counts[COST] <= counts[MAXFUN]
     if counts[SLOW] <= slowest and ring[0] > 0 and left:
         rho, alpha = vector(numbers, RHO, rows), vector(numbers, RHO + rows, rows)
-        direction(S, Y, rho, alpha, ring, 1.0, g, d)
-        if -0.5 * dot(g, d) > smallest_reduction(numbers):
+        slope = direction(S, Y, rho, alpha, ring, 1.0, g, d, team)
+        if -0.5 * slope > smallest_reduction(numbers):
             counts[REASON] = RUNNING
 
 
 @compiled(inline=True)
-def _turn(vectors, S, Y, numbers, counts):
+def _turn(vectors, S, Y, numbers, counts, team):
     """Choose a direction at the iterate and begin a search; tell whether there is one."""
     ring, rows = vector(counts, RING, 2), S.shape[0]
     rho, alpha = vector(numbers, RHO, rows), vector(numbers, RHO + rows, rows)
     g, d = vectors[G], vectors[D]
     slope, step = 0.0, 1.0
     if ring[0] > 0:
-        direction(S, Y, rho, alpha, ring, numbers[GAMMA], g, d)
-        slope = dot(g, d)
+        slope = direction(S, Y, rho, alpha, ring, numbers[GAMMA], g, d, team)
     if not slope < 0.0:  # nothing remembered, or rounding has spoilt it
         ring[0], ring[1] = 0, 0
-        for k in range(d.size):
-            d[k] = -g[k]
-        slope = -dot(g, g)
+        scale(0, -1.0, g, d)
+        slope = -dot(0, g, g)
         if slope == 0.0:  # it underflows
             counts[REASON] = FLAT
             return False
@@ -259,10 +263,9 @@ def _turn(vectors, S, Y, numbers, counts):
 
 
 @compiled(inline=True)
-def _ask(x, vectors, step, counts):
+def _ask(x, vectors, step, counts, team):
     """Ask for an evaluation at a step along the direction."""
-    for k in range(x.size):
-        x[k] = vectors[X, k] + step * vectors[D, k]
+    along(team, step, vectors[X], vectors[D], x)
     counts[PHASE] = SEARCHING
     return EVALUATE
 
@@ -276,13 +279,13 @@ def show(x, g, vectors):
 
 
 @compiled(inline=True)
-def advance_search(f, g, vectors, numbers, counts):
+def advance_search(f, g, vectors, numbers, counts, team):
     """Hand a trial point to the line search; tell whether the search has ended.
 
     At the end the gradient of the search's best point stands in ``g``.
     """
     search = vector(numbers, SEARCH, found.SIZE)
-    task = line.advance(search, f, dot(g, vectors[D]))
+    task = line.advance(search, f, dot(team, g, vectors[D]))
     if not abs(f - numbers[F]) <= rounding(numbers):
         counts[STEEP] = 1
     counts[CONVERGED] = task == found.CONVERGED
@@ -342,7 +345,7 @@ def stretch(f, before, numbers):
 
 
 @compiled(inline=True)
-def _take(g, vectors, S, Y, numbers, counts):
+def _take(g, vectors, S, Y, numbers, counts, team):
     """Make the search's best point the iterate, unless it is no better; tell whether it is.
 
     Where the search has converged its pair is remembered. A point that a failed search leaves is
@@ -353,7 +356,7 @@ def _take(g, vectors, S, Y, numbers, counts):
         threshold = -EPS * step * numbers[SLOPE]
         rho, ring = vector(numbers, RHO, S.shape[0]), vector(counts, RING, 2)
         factor = stretch(f, before, numbers)
-        gamma = update_scaled(S, Y, rho, ring, vectors[D], step, g, vectors[G], threshold, factor)
+        gamma = update_step(S, Y, rho, ring, vectors[D], step, g, vectors[G], threshold, factor, team)
         if gamma > 0.0:
             numbers[GAMMA] = gamma
     elif step > 0.0 and before - f > rounding(numbers):
@@ -361,10 +364,9 @@ def _take(g, vectors, S, Y, numbers, counts):
         before = math.inf
     else:
         return False
-    for k in range(g.size):
-        vectors[X, k] += step * vectors[D, k]
-        vectors[G, k] = g[k]
+    along(team, step, vectors[X], vectors[D], vectors[X])
+    largest = copy_max_abs(team, g, vectors[G])
     numbers[F] = f
     counts[NIT] += 1
-    counts[REASON] = reason(f, before, numbers, counts, max_abs(g))
+    counts[REASON] = reason(f, before, numbers, counts, largest)
     return True

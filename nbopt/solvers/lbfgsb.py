@@ -19,11 +19,12 @@ from typing import Any
 import numpy as np
 
 from nbopt.kernels.compile import compiled
+from nbopt.kernels.large_vectors import team_for
 from nbopt.kernels.reductions import dot, max_abs
 from nbopt.kernels.views import matrix, vector
 from nbopt.linesearch import more_thuente as line
 from nbopt.linesearch import search_state as found
-from nbopt.linesearch.two_loop import update_scaled
+from nbopt.linesearch.two_loop import update_step
 from nbopt.solvers import lbfgs
 from nbopt.solvers.bursts import EVALUATE, NEW_ITERATE, STOP
 from nbopt.solvers.cauchy_point import inside
@@ -59,6 +60,7 @@ from nbopt.solvers.lbfgs import (
     STEEP,
     STEP,
     STOPPED,
+    TEAM,
     UNIT,
     VALUE,
     D,
@@ -137,6 +139,8 @@ class Workspace(lbfgs.Workspace):
         work[numbers : numbers + SEARCH] = math.nan, ftol, gtol, 0.0, unit
         self.counts = counts = np.zeros(SLOTS + rows + n, np.int64)
         counts[:REASON] = n, rows, NEW, 0, 0, 0, cost, maxiter, maxfun, maxls, pause
+        self.team = team_for(n)
+        counts[TEAM] = 0 if self.team is None else self.team.address
         counts[FIXED] = np.count_nonzero(vectors[LOWER] == vectors[UPPER])
         counts[BOXED] = np.isfinite(vectors[LOWER : UPPER + 1]).all()
 
@@ -157,6 +161,7 @@ class Workspace(lbfgs.Workspace):
 @compiled
 def advance(f, work, counts):
     """Take value and gradient at x, go on to the next point, and return what to do there."""
+    team = counts[TEAM]  # for the passes over all pairs: between others its threads would fall asleep
     n, rows, phase = counts[N], counts[ROWS], counts[PHASE]
     x, g, vectors = vector(work, 0, n), vector(work, n, n), matrix(work, 2 * n, VECTORS, n)
     pairs = (2 + VECTORS) * n
@@ -171,11 +176,10 @@ def advance(f, work, counts):
         if counts[FIXED] > 0:
             _settle_fixed(g, vectors)
     pause = phase == NEW and counts[PAUSE] == FROM_START
+    searches = phase == SEARCHING and not advance_search(f, g, vectors, numbers, counts, 0)
     if phase == NEW:
         _begin(f, g, vectors, numbers, counts)
-    elif phase == SEARCHING:
-        if not advance_search(f, g, vectors, numbers, counts):
-            return _ask(x, vectors, numbers[SEARCH + found.STEP], counts)
+    elif phase == SEARCHING and not searches:
         if numbers[STEP] >= numbers[SEARCH + found.MAX_STEP]:
             counts[CONVERGED] = 1  # as far down as the bounds allow
         if _take(g, vectors, S, Y, numbers, counts):
@@ -187,11 +191,12 @@ def advance(f, work, counts):
         show(x, g, vectors)
         return NEW_ITERATE
     if counts[REASON] == SMALL_REDUCTION:
-        _look_further(vectors, S, Y, numbers, counts)
-    if counts[REASON] == RUNNING:
-        aimed = counts[RING] > 0 and aim(vectors, S, Y, numbers, counts, work, at + numbers.size)
-        if _turn(vectors, numbers, counts, aimed):
-            return _ask(x, vectors, numbers[SEARCH + found.STEP], counts)
+        _look_further(vectors, S, Y, numbers, counts, team)
+    if not searches and counts[REASON] == RUNNING:
+        aimed = counts[RING] > 0 and aim(vectors, S, Y, numbers, counts, work, at + numbers.size, team)
+        searches = _turn(vectors, numbers, counts, aimed)
+    if searches:
+        return _ask(x, vectors, numbers[SEARCH + found.STEP], counts)
     counts[PHASE] = STOPPED
     show(x, g, vectors)
     return STOP
@@ -231,13 +236,13 @@ def _projected_gradient(vectors):
 
 
 @compiled(inline=True)
-def _look_further(vectors, S, Y, numbers, counts):
+def _look_further(vectors, S, Y, numbers, counts, team):
     """Do as `look_further` does, with the part of the gradient that leads into the bounds."""
     for k in range(vectors.shape[1]):
         x, g = vectors[X, k], vectors[G, k]
         into = vectors[UPPER, k] > x if g < 0.0 else vectors[LOWER, k] < x
         vectors[SCRATCH, k] = g if into else 0.0
-    look_further(vectors[SCRATCH], vectors[D], S, Y, numbers, counts, _SLOWEST)
+    look_further(vectors[SCRATCH], vectors[D], S, Y, numbers, counts, _SLOWEST, team)
 
 
 @compiled
@@ -358,7 +363,7 @@ def _remember(f, g, vectors, S, Y, numbers, counts):
     step = numbers[STEP]
     threshold = -_EPS * step * numbers[SLOPE]
     factor = stretch(f, numbers[F], numbers)
-    gamma = update_scaled(S, Y, rho, ring, vectors[D], step, g, vectors[G], threshold, factor)
+    gamma = update_step(S, Y, rho, ring, vectors[D], step, g, vectors[G], threshold, factor)
     if gamma > 0.0:
         numbers[GAMMA] = gamma
         counts[FRESH] += 1

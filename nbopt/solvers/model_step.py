@@ -53,13 +53,13 @@ def _square(work, at, which, rows):
 
 
 @compiled(inline=True)
-def aim(vectors, S, Y, numbers, counts, work, at):
+def aim(vectors, S, Y, numbers, counts, work, at, team):
     """Write the end of the model's step to TARGET; False where rounding has spoilt the model.
 
     The matrices begin at ``work[at]``.
     """
     newton = not _pressed(vectors)  # else it would lead out
-    if newton and _newton(vectors, S, Y, numbers, counts):
+    if newton and _newton(vectors, S, Y, numbers, counts, team):
         return True
     rows, n, ring, theta = S.shape[0], S.shape[1], vector(counts, RING, 2), 1.0 / numbers[GAMMA]
     m = ring[0]
@@ -97,14 +97,14 @@ def _pressed(vectors):
 
 
 @compiled(inline=True)
-def _newton(vectors, S, Y, numbers, counts):
+def _newton(vectors, S, Y, numbers, counts, team):
     """Write the quasi-Newton direction and, if it ends within the bounds, its end to TARGET; tell whether."""
     rows, ring, d = S.shape[0], vector(counts, RING, 2), vectors[NEWTON]
     rho, alpha = vector(numbers, RHO, rows), vector(numbers, RHO + rows, rows)
     for k in range(d.size):
         movable = vectors[LOWER, k] < vectors[UPPER, k]
         vectors[SCRATCH, k] = vectors[G, k] if movable else 0.0
-    direction(S, Y, rho, alpha, ring, numbers[GAMMA], vectors[SCRATCH], d)
+    direction(S, Y, rho, alpha, ring, numbers[GAMMA], vectors[SCRATCH], d, team)
     within = True
     for k in range(d.size):
         end = vectors[X, k] + d[k]

@@ -70,12 +70,12 @@ def test_a_step_along_a_direction_gives_the_pair_of_its_points():
 def test_the_change_of_the_gradient_can_be_scaled(factor):
     g, g_old, d = np.array([3.0, 2.0, 1.0]), np.array([2.0, 1.0, 3.0]), np.array([1.0, 2.0, -4.0])
     S, Y, rho, _, ring = memory(2, 3)
-    gamma = two_loop.update_scaled(S, Y, rho, ring, d, 0.5, g, g_old, 1e-10, factor)
+    gamma = two_loop.update_step(S, Y, rho, ring, d, 0.5, g, g_old, 1e-10, factor)
     np.testing.assert_array_equal(S[0], 0.5 * d)
     np.testing.assert_array_equal(Y[0], factor * (g - g_old))
     assert rho[0] == 1.0 / (5.5 * factor)
     assert gamma == pytest.approx(5.5 / 6.0 / factor, rel=1e-15)
-    assert two_loop.update_scaled(S, Y, rho, ring, -d, 0.5, g, g_old, 1e-10, factor) == 0.0
+    assert two_loop.update_step(S, Y, rho, ring, -d, 0.5, g, g_old, 1e-10, factor) == 0.0
     assert ring.tolist() == [1, 1]
 
 

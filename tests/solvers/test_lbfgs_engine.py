@@ -212,7 +212,7 @@ def test_small_reductions_end_a_run_unless_the_model_promises_more(slow, nit, nf
         counts[getattr(lbfgs, name)] = value
     S, Y = w.work[12:34].reshape(11, 2), w.work[34:56].reshape(11, 2)
     g = np.array([0.0, slope])  # where the pair knows nothing
-    lbfgs.look_further(g, np.empty(2), S, Y, numbers, counts, lbfgs.SLOWEST)
+    lbfgs.look_further(g, np.empty(2), S, Y, numbers, counts, lbfgs.SLOWEST, 0)
     assert counts[lbfgs.REASON] == (lbfgs.RUNNING if goes_on else lbfgs.SMALL_REDUCTION)
 
 
