@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from validation.figures import COLOURS, plt, save
-from validation.peers import Entry, Peers
+from validation.peers import Entry, Peers, cores
 from validation.report import Section, count, span, table, times
 from validation.timing import Timing, ratio
 
@@ -17,6 +17,10 @@ CASES = (
     *(("Python, NumPy", n, None) for n in (2, 10, 100, 1000)),
     *(("Python, NumPy", n, 100) for n in (10_000, 100_000)),
 )
+
+# Variables and iterations of the solves that threads share.
+MANY = ((100_000, 60), (300_000, 60), (1_000_000, 30))
+ONE_THREAD = {"NUMBA_NUM_THREADS": "1"}
 
 
 def run(peers: Peers, quick: bool, folder: Path) -> Section:
@@ -39,8 +43,43 @@ def run(peers: Peers, quick: bool, folder: Path) -> Section:
               "per iteration", "ours per evaluation"]  # fmt: skip
     section.blocks.append(table(header, rows))
     section.blocks.append(save(_figure(found), folder, "solves", "time of a whole solve against n"))
+    _many_variables(section, peers, quick)
     _python_budgets(section, {c: p for c, p in found.items() if c[0] != "compiled"})
     return section
+
+
+def _many_variables(section: Section, peers: Peers, quick: bool) -> None:
+    """Time solves of many variables on one thread and on all, beside scipy's."""
+    rows = []
+    for n, maxiter in MANY[:1] if quick else MANY:
+        given = {"kind": "compiled", "n": n, "maxiter": maxiter}
+        entries = {
+            "all": Entry.of("validation.cases_nbopt:solve", **given),
+            "one": Entry.of("validation.cases_nbopt:solve", ONE_THREAD, **given),
+            "scipy": Entry.of("validation.cases_scipy:solve", **given),
+        }
+        values = {
+            peers.call(Entry.of("validation.cases_nbopt:counts", environment, **given))["fun"]
+            for environment in ({}, ONE_THREAD)
+        }
+        t = peers.contest(entries, *((3, 0.02) if quick else (5, 0.1)))
+        gain, speed = ratio(t["one"], t["all"]), ratio(t["scipy"], t["all"])
+        rows.append([
+            count(n), str(maxiter), *(span(t[key].seconds) for key in ("one", "all", "scipy")),
+            times(gain), times(speed), "yes" if len(values) == 1 else "NO",
+        ])  # fmt: skip
+        if gain < 1:
+            section.losses.append(
+                f"minimize, compiled function, n = {n}: one thread is {times(1 / gain)} as fast."
+            )
+    header = ["n", "iterations", "one thread", f"{cores()} threads", "scipy", "gain of threads",
+              "scipy / nbopt", "same value"]  # fmt: skip
+    section.blocks += [
+        "Many variables: the same chain, compiled, with the passes over vectors on one thread and on all; "
+        "the function itself runs on one. Where the pairs (20 n numbers) do not fit into the last cache, "
+        "memory sets the pace.",
+        table(header, rows),
+    ]
 
 
 def _python_budgets(section: Section, found: dict[tuple, dict[str, Any]]) -> None:
