@@ -2,6 +2,7 @@
 
 import gc
 import itertools
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -101,10 +102,12 @@ def test_slow_functions_get_short_bursts_and_fast_ones_long(monkeypatch):
     monkeypatch.setattr(bursts, "perf_counter", lambda: clock[0])
     for cost in ([1e-6], [1e-4], [1.0], [1e-6, 1e-6, 1e-6, 1e-3]):
         limits.clear()
-        bursts.Bursts(burst, (), None).run(lbfgs_engine(), EVALUATE, None, None)
+        entry = SimpleNamespace(pace=1)
+        bursts.Bursts(burst, (), (entry,)).run(lbfgs_engine(), EVALUATE, None, None)
         assert limits[0] == 1
         assert all(b <= bursts.GROWTH * a for a, b in itertools.pairwise(limits))
         assert limits[-1] == pytest.approx(max(1, bursts.SECONDS / cost[-1]), abs=1.0, rel=0.01)
+        assert entry.pace == min(limits[-1], bursts.FIRST)  # where the next solve begins: soon interrupted
 
 
 def test_arguments_live_as_long_as_the_run():
