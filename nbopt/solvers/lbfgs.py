@@ -84,7 +84,7 @@ _FIRST_NUMBERS, _FIRST_COUNTS = struct.Struct("5d"), struct.Struct("11q")  # as 
 class Workspace:
     """The arrays of one run from ``x``."""
 
-    __slots__ = ("counts", "g", "team", "work", "x")
+    __slots__ = ("at_f", "counts", "g", "team", "work", "x")
     messages: tuple[tuple[int, str], ...] = MESSAGES
     rows_of_vectors = 4
 
@@ -104,18 +104,18 @@ class Workspace:
         _FIRST_NUMBERS.pack_into(work.data, 8 * numbers, math.nan, ftol, gtol, 0.0, unit)
         self.counts = counts = np.zeros(RING + 2, np.int64)
         _FIRST_COUNTS.pack_into(counts.data, 0, n, rows, NEW, 0, 0, 0, cost, maxiter, maxfun, maxls, pause)
-        self.team = team_for(n)
+        self.at_f, self.team = numbers + F, team_for(n)
         if self.team is not None:
             counts[TEAM] = self.team.address
 
     @property
     def f(self) -> float:
         """The value at the last iterate; NaN before the first evaluation."""
-        return self.work.item(self.place_of_f())
+        return self.work.item(self.at_f)
 
     def place_of_f(self) -> int:
         """Return where in `work` the value at the last iterate stands."""
-        return (2 + self.rows_of_vectors + 2 * self.counts.item(ROWS)) * self.x.size + F
+        return self.at_f
 
     def gradient_size(self) -> float:
         """Return what is compared with gtol at the last iterate."""

@@ -139,7 +139,7 @@ class Workspace(lbfgs.Workspace):
         work[numbers : numbers + SEARCH] = math.nan, ftol, gtol, 0.0, unit
         self.counts = counts = np.zeros(SLOTS + rows + n, np.int64)
         counts[:REASON] = n, rows, NEW, 0, 0, 0, cost, maxiter, maxfun, maxls, pause
-        self.team = team_for(n)
+        self.at_f, self.team = numbers + F, team_for(n)
         counts[TEAM] = 0 if self.team is None else self.team.address
         counts[FIXED] = np.count_nonzero(vectors[LOWER] == vectors[UPPER])
         counts[BOXED] = np.isfinite(vectors[LOWER : UPPER + 1]).all()
