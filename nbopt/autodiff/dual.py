@@ -91,8 +91,21 @@ def splat(builder: Any, x: Any, k: int) -> Any:
 def pack(builder: Any, value: Any, partials: Any) -> Any:
     """Emit a dual of its parts."""
     kind = ir.LiteralStructType([DOUBLE, partials.type], packed=True)
+    _align_stack(builder.function, partials.type.count)
     dual = builder.insert_value(ir.Constant(kind, ir.Undefined), value, 0)
     return builder.insert_value(dual, partials, 1)
+
+
+def _align_stack(function: Any, k: int) -> None:
+    """Align a function's stack to vectors of k partials.
+
+    Calls of exp() and the like empty all registers into the stack. Where a vector there lies across two
+    lines of the cache, which else is a matter of luck, the Jacobian of a peak takes 1.4 times as long.
+    """
+    if k > 2:  # any stack is aligned to two doubles
+        attributes = function.attributes
+        attributes.alignstack = max(attributes.alignstack, min(8 * k, 64))
+        attributes.add("noredzone")  # changes nothing here, but llvmlite writes no alignstack that is alone
 
 
 def unpack(builder: Any, dual: Any) -> tuple[Any, Any]:
@@ -222,3 +235,31 @@ def partial_of(typing_context, y, lane):
         return context.get_constant(types.float64, 0.0)
 
     return types.float64(y, types.intp), codegen
+
+
+@intrinsic(prefer_literal=True)
+def put_partials(typing_context, jac, k, y, n):
+    """Write the first n (a constant) partials of a dual, zeros for a plain number, to row k of a matrix."""
+    rows = isinstance(jac, types.Array) and jac.ndim == 2 and jac.dtype == types.float64
+    if not rows or not isinstance(y, (DualType, *PLAIN)):
+        return None
+    count = n.literal_value
+
+    def codegen(context, builder, signature, args):
+        matrix = context.make_array(jac)(context, builder, args[0])
+        down, along = cgutils.unpack_tuple(builder, matrix.strides, 2)
+        row = cgutils.pointer_add(builder, matrix.data, builder.mul(down, args[1]), matrix.data.type)
+        partials = zeros(count)
+        if isinstance(y, DualType):
+            partials = builder.extract_value(args[2], 1)
+            lanes = ir.Constant(vector(count, _LANE), list(range(count)))
+            partials = builder.shuffle_vector(partials, ir.Constant(partials.type, ir.Undefined), lanes)
+        if jac.layout == "C":
+            builder.store(partials, builder.bitcast(row, partials.type.as_pointer()), align=8)
+            return context.get_dummy_value()
+        for i in range(count):
+            place = cgutils.pointer_add(builder, row, builder.mul(along, along.type(i)), row.type)
+            builder.store(builder.extract_element(partials, _LANE(i)), place)
+        return context.get_dummy_value()
+
+    return types.void(jac, types.intp, y, n), codegen

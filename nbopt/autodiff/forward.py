@@ -15,7 +15,17 @@ from numba import types
 from numba.core.imputils import impl_ret_borrowed
 from numba.extending import intrinsic, overload
 
-from nbopt.autodiff.dual import PLAIN, DualType, dual_in, empty_duals, partial_of, seed, value_of, variables
+from nbopt.autodiff.dual import (
+    PLAIN,
+    DualType,
+    dual_in,
+    empty_duals,
+    partial_of,
+    put_partials,
+    seed,
+    value_of,
+    variables,
+)
 from nbopt.autodiff.dual_arrays import array_of
 from nbopt.autodiff.emit import Site
 from nbopt.autodiff.not_differentiable import explain
@@ -209,8 +219,7 @@ def jacobian_entry(fun: Any, n: Any, load: Any) -> Any:
             raise ValueError("fun returned another number of values than before")
         for k in range(y.size):
             r[k] = value_of(y[k])
-            for i in range(n):
-                jac[k, i] = partial_of(y[k], i)
+            put_partials(jac, k, y[k], n)
 
     def stepwise(x, r, jac, data):
         duals = empty_duals(x.size, width)
@@ -289,8 +298,7 @@ def jacobian(fun: Any, n: Any) -> Any:
         y = _line(build(variables(x, n, width), *args))
         jac = np.empty((y.size, n))
         for k in range(y.size):
-            for i in range(n):
-                jac[k, i] = partial_of(y[k], i)
+            put_partials(jac, k, y[k], n)
         return jac
 
     def stepwise(x, *args):

@@ -1,13 +1,23 @@
 """The type of duals: where it unifies, converts and meets plain numbers."""
 
 import math
+import re
 
 import numba
 import numpy as np
 import pytest
 from numba import njit, types
 
-from nbopt.autodiff.dual import DualType, dual_in, empty_duals, partial_of, seed, value_of, variables
+from nbopt.autodiff.dual import (
+    DualType,
+    dual_in,
+    empty_duals,
+    partial_of,
+    put_partials,
+    seed,
+    value_of,
+    variables,
+)
 from nbopt.autodiff.dual_math import install
 from nbopt.autodiff.gradient import value_and_grad
 
@@ -65,6 +75,33 @@ def test_arrays_of_variables_on_the_stack_and_on_the_heap():
     expected[4, 1] = expected[4, 3] = 1.0
     expected[5, 2] = expected[5, 4] = 1.0
     np.testing.assert_array_equal(fun(x), expected)
+
+
+def test_partials_are_put_into_rows_of_any_layout():
+    install()
+
+    @njit
+    def fun(x, jac):
+        stack = variables(x, 3, 4)
+        put_partials(jac, 0, 7.0, 3)
+        put_partials(jac, 2, stack[0] * stack[2], 3)
+
+    for jac in (np.full((3, 3), -1.0), np.full((3, 3), -1.0, order="F"), np.full((6, 9), -1.0)[::2, ::3]):
+        fun(np.array([2.0, 3.0, 5.0]), jac)
+        np.testing.assert_array_equal(jac, [[0.0, 0.0, 0.0], [-1.0, -1.0, -1.0], [5.0, 0.0, 2.0]])
+
+
+@pytest.mark.parametrize(("k", "aligned"), [(2, set()), (4, {"32"}), (16, {"64"})])
+def test_the_stack_is_aligned_to_the_partials(k, aligned):
+    install()
+
+    @njit
+    def fun(x):
+        return value_of(variables(x, 2, k)[1] * 2.0)
+
+    assert fun(np.array([1.0, 2.0])) == 4.0
+    (text,) = fun.inspect_llvm().values()
+    assert set(re.findall(r"alignstack[=(](\d+)", text)) == aligned
 
 
 def test_variables_that_are_plain_on_one_way():
