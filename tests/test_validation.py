@@ -17,6 +17,7 @@ sys.path.insert(0, str(ROOT))
 
 from validation import (  # noqa: E402
     budgets,
+    cases_derivatives,
     choosing_problems,
     choosing_runs,
     peers,
@@ -236,6 +237,40 @@ def test_coverage_counts_the_intervals_that_hold_the_truth(tmp_path):
     assert "coverage.png" in report.table(header, rows) + coverage.save(
         coverage._figure({"a saturation": found}, 8), tmp_path, "coverage", "shares"
     )
+
+
+@pytest.mark.parametrize("name", cases_derivatives.PAIRS)
+def test_the_derivatives_by_hand_agree_with_central_differences(name):
+    pair = cases_derivatives.PAIRS[name]
+    x, rows, fun = np.array(pair.x), pair.rows(4), pair.fun.py_func
+    found = pair.derivative.py_func(x, *rows)
+    moves = 1e-5 * np.eye(x.size)
+    differences = np.array([np.subtract(fun(x + h, *rows), fun(x - h, *rows)) / 2e-5 for h in moves])
+    value, derivative = found if pair.gradient else (None, found.T)
+    np.testing.assert_allclose(derivative, differences, rtol=1e-6, atol=1e-8)
+    assert value is None or value == pytest.approx(fun(x, *rows), rel=1e-12)
+
+
+@pytest.mark.parametrize("way", ["function", "hand", "dual"])
+def test_a_case_of_the_derivatives_runs(way):
+    assert timing.time_block(cases_derivatives.derivatives("saturation", 3, way), 0.0) > 0
+
+
+class DualsTakeTwice:
+    """Stands for the measuring processes: duals take twice as long with 250 rows, as long with fewer."""
+
+    def contest(self, entries, rounds, seconds):
+        slow = 2.0 if dict(entries["dual"].given)["m"] == 250 else 1.0
+        return {way: timing.Timing([1e-6 * (slow if way == "dual" else 1.0)] * rounds) for way in entries}
+
+
+def test_the_section_on_derivatives(tmp_path):
+    from validation import derivatives
+
+    section = derivatives.run(DualsTakeTwice(), True, tmp_path)
+    assert section.measured["derivative"].value == 2.0 and "250 rows" in section.measured["derivative"].where
+    assert len(section.losses) == sum(250 in pair.sizes for pair in cases_derivatives.PAIRS.values())
+    assert "| Rosenbrock, n = 8 | loops | gradient | 8 |  |" in section.blocks[1]
 
 
 def test_every_section_is_run_in_the_same_way():

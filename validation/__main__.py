@@ -13,11 +13,11 @@ from validation.peers import Peers
 
 # A new section is a file with run(peers, quick, folder) -> Section, and its name here.
 SECTIONS = (
-    "step_cost", "zoo", "roofline", "crossing", "solves", "evaluations",
+    "step_cost", "zoo", "roofline", "crossing", "solves", "derivatives", "evaluations",
     "more_garbow_hillstrom", "choosing", "nist", "robust", "coverage", "kill",
     "first_result", "cuda",
 )  # fmt: skip
-LONG = ("zoo", "choosing", "kill", "cuda")  # --quick leaves them out, unless --only names them
+LONG = ("zoo", "derivatives", "choosing", "kill", "cuda")  # --quick leaves them out, unless --only names them
 
 
 def main() -> None:

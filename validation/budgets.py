@@ -72,6 +72,10 @@ _WAITS = (
 )
 _MEMORY = "both wait for the same memory; a run differs from the next by as much"
 _COMPILES = "nearly all of it is Numba compiling L-BFGS and its line search, some thirty functions"
+_LANES = (
+    "values and partials pass through an array of duals, 8 lanes for 5 variables; the loop by hand stores "
+    "what it has, and needs no values"
+)
 BUDGETS = (
     at_most("adam_10_kept", "`Adam.step()`, one float64 array of 10, same gradient object", 4, "µs"),
     at_most("adam_10_new", "the same, a new gradient object each step", 8, "µs"),
@@ -105,6 +109,7 @@ BUDGETS = (
     at_most("python_overhead", "`minimize`, Python fun, n ≤ 100: our own time per evaluation", 8, "µs"),
     at_least("python_small", "the whole call, Python fun, n ≤ 100, against scipy", 3, "x"),
     at_least("python_large", "the same, n up to 1e5", 1, "x"),
+    at_most("derivative", "exact derivative, time over the hand-written one, n ≤ 8", 1.5, "x", cause=_LANES),
     at_most("evaluations", "evaluations on problems both solve, nbopt over scipy L-BFGS-B", 1, ""),
     at_least("solved", "problems solved, beside the best of L-BFGS-B, BFGS, torch LBFGS", 0, "more"),
     at_most("coverage", "shares of profile intervals that hold the truth, from 68.3 % and 95 %", 1.5, "%"),
