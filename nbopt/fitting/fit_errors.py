@@ -114,7 +114,9 @@ def _inverse(J: np.ndarray, lengths: np.ndarray, noise: float) -> tuple[np.ndarr
         return full, np.empty((k, 0))
     keep[-1] = False  # one at least is open, or there would have been an inverse
     root = VT[keep].T / s[keep] / lengths[:, None]
-    return root @ root.T, VT[~keep].T / lengths[:, None]
+    with np.errstate(over="ignore", invalid="ignore"):  # variances may be larger than any number
+        known = root @ root.T
+    return known, VT[~keep].T / lengths[:, None]
 
 
 def _at_bounds(names: tuple[str, ...], free: np.ndarray, sides: np.ndarray) -> list[str]:

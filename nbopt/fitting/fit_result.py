@@ -26,6 +26,7 @@ _EPS = 2.0**-52
 # By how much the root of a robust cost may rise less than on average within an error: until that is said;
 # and within what limits conf_int() follows the error rather than the cost.
 _LESS, _EVEN = 0.7, (0.9, 2.0)
+_UNLIKELY = 5.0 * 2.0**0.5  # five standard deviations of a reduced chi square, times the root of nfree
 
 
 class FitResult:
@@ -187,6 +188,13 @@ class FitResult:
                 "many parameters fit equally well, this is one of them."
             )
         words += self._no_noise()
+        known = not self.estimated and not self.problem.poisson and self.nfree > 0
+        if known and self.redchi > 1.0 + _UNLIKELY / math.sqrt(self.nfree):
+            words.append(
+                f"The residuals are {math.sqrt(self.redchi):.3g} times as large as sigma says (reduced chi "
+                f"square {self.redchi:.4g}): the model does not fit, some points are outliers (see loss), or "
+                "sigma is too small; the standard errors then mean little."
+            )
         if self.sandwich and not self.exact and self.variance > 0.0:
             words += self.sandwich.warnings
             if self.problem.data.kind == NONE:

@@ -38,7 +38,7 @@ def check_lengths(owner: str, data: Data) -> None:
 
 def check_start(problem: CurveProblem) -> None:
     """Refuse a model that gives something else than finite numbers, one for each datum, at the start."""
-    owner, named, y = problem.owner, problem.named, problem.data.y
+    owner, y = problem.owner, problem.data.y
     values = _first_values(problem)
     if values.dtype.kind not in "fiub":
         raise TypeError(f"{owner}: the model returned {values.dtype}; it must return real numbers")
@@ -58,13 +58,14 @@ def check_start(problem: CurveProblem) -> None:
     if bad.any():
         i = int(np.flatnonzero(bad)[0])
         at = f", x={problem.data.x[i]:.8g}" if shape == y.shape else ""
-        where = ", ".join(f"{n}={v:.8g}" for n, v in zip(named.names, named.start.tolist(), strict=True))
         must = (
             "must be a mean of counts, at least 0, and positive where y is"
             if problem.poisson
             else "must be finite"
         )
-        raise ValueError(f"{owner}: the model at p0 ({where}) gives {values[i]} at point {i}{at}; it {must}")
+        raise ValueError(
+            f"{owner}: the model at p0 ({named_start(problem)}) gives {values[i]} at point {i}{at}; it {must}"
+        )
 
 
 def _first_values(problem: CurveProblem) -> np.ndarray:
@@ -72,6 +73,10 @@ def _first_values(problem: CurveProblem) -> np.ndarray:
     x, start = problem.data.x, problem.named.start.tolist()
     try:
         return np.asarray(problem.model(x, *start))
+    except ZeroDivisionError as error:
+        raise ValueError(
+            f"{problem.owner}: the model divides by zero at p0 ({named_start(problem)}); start elsewhere"
+        ) from error
     except Exception as error:  # whatever the user's function raises
         if not isinstance(x, np.ndarray) or x.ndim != 1 or not _takes_numbers(problem.model, x, start):
             raise
@@ -80,6 +85,12 @@ def _first_values(problem: CurveProblem) -> np.ndarray:
             "a value for each x at once, by NumPy's functions (np.exp for math.exp, np.where for if), or "
             "wrapped in np.vectorize"
         ) from error
+
+
+def named_start(problem: CurveProblem) -> str:
+    """Return the parameters at the start by their names."""
+    named = problem.named
+    return ", ".join(f"{n}={v:.8g}" for n, v in zip(named.names, named.start.tolist(), strict=True))
 
 
 def _takes_numbers(model: Any, x: np.ndarray, start: list[float]) -> bool:

@@ -109,7 +109,7 @@ def test_those_of_a_robust_loss_do_not_collapse_where_only_outliers_count_or_not
 
 
 def test_where_a_robust_loss_knows_no_errors_there_are_no_intervals():
-    result = fit(line, LINE_X, LINE_Y, (1e3, 0.0), loss="arctan", f_scale=0.1)
+    result = fit(line, LINE_X, LINE_Y, (1e3, 0.0), loss="arctan", f_scale=1e-6)
     found = result.conf_int()
     assert np.isnan(list(found.values())).all() and "The loss has given up too many" in found.notes[0]
 

@@ -33,7 +33,7 @@ def test_one_point_may_have_one_number():
         (ValueError, lambda x, a: a * x[0].mean(), np.array([X, X]), Y, "one number for the 8 points"),
         (TypeError, lambda x, a: a * math.exp(x), X, Y, r"takes one number x, not an array of shape \(8,\)"),
         (TypeError, lambda x, a: a if x > 1 else 0.0, X, Y, "np.where for if"),
-        (ZeroDivisionError, lambda x, a: 1 / 0, X, Y, "division by zero"),
+        (ValueError, lambda x, a: 1 / 0, X, Y, r"the model divides by zero at p0 \(a=1\)"),
         (
             ValueError,
             lambda x, a: a * x,
