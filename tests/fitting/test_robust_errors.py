@@ -87,7 +87,7 @@ def test_a_loss_of_the_users_own_is_differentiated_by_its_own_derivatives():
     "given, words, known",
     [
         (
-            {"p0": (1e3, 0.0), "loss": "arctan", "f_scale": 0.1},
+            {"p0": (1e3, 0.0), "loss": "arctan", "f_scale": 1e-6},
             r"given up too many points \(\d+ of 12 ",
             False,
         ),
