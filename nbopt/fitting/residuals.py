@@ -224,9 +224,7 @@ class Problem(NamedTuple):
     W: np.ndarray = _NO_WEIGHTS
     loss: Callable[[np.ndarray], None] | None = None
     unit: float = _EPS  # the rounding of the residuals, for finite differences
-    fill: Callable[[np.ndarray, np.ndarray], None] | None = (
-        None  # python_fun, that leaves x alone, to an array
-    )
+    fill: Callable[[np.ndarray, np.ndarray], None] | None = None  # python_fun, into an array; leaves x alone
 
 
 def calls_of(problem: Problem) -> Bursts | PythonCalls:
@@ -396,25 +394,15 @@ def _python_differences(problem: Problem, ways: Differences, floor: np.ndarray) 
     n, m, fill = problem.x0.size, problem.m, _filler(problem)
     points, scheme = np.empty((2, n)), np.empty(n, np.int64)
     central = ways.method == "3-point"
-    rules = (
-        problem.lower,
-        problem.upper,
-        floor,
-        ways.steps,
-        ways.rule,
-        ways.automatic,
-        central,
-        points,
-        scheme,
-    )
+    limits, how_far = (problem.lower, problem.upper, floor), (ways.steps, ways.rule, ways.automatic)
+    rules = *limits, *how_far, central, points, scheme
     kind, W, change = problem.kind, problem.W, _change(problem)
 
     def jac(x: np.ndarray, r: np.ndarray, J: np.ndarray) -> None:
         place_points(x, *rules)
         values, beside = np.empty((2 * n, m)), x.copy()
-        for i, (at, how, one, two) in enumerate(
-            zip(x.tolist(), scheme.tolist(), *points.tolist(), strict=True)
-        ):
+        at_each = zip(x.tolist(), scheme.tolist(), *points.tolist(), strict=True)
+        for i, (at, how, one, two) in enumerate(at_each):
             beside[i] = one
             fill(beside, values[2 * i])
             if how != FORWARD:

@@ -97,7 +97,7 @@ def _takes_numbers(model: Any, x: np.ndarray, start: list[float]) -> bool:
     """Tell whether a model works for each x alone."""
     try:
         return np.ndim(model(float(x[0]), *start)) == 0
-    except Exception:
+    except Exception:  # the caller raises what the model said to the array
         return False
 
 

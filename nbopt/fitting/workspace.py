@@ -148,7 +148,7 @@ def full(m):
 
 def _starts(n: int, m: int, loss: int) -> tuple[int, ...]:
     """Return where the parts of `work` begin that follow the Jacobian."""
-    rho, length = n + m + m * n, (m + LANES - 1) // LANES * LANES
+    rho, length = n + m + m * n, full(m)
     b = rho + (0 if loss == LINEAR else 3 * m)
     kept = b + length
     lines = kept + m + n * length
