@@ -112,11 +112,11 @@ def check_result(kind: Any, what: str, owner: str) -> None:
     number = isinstance(kind, (DualType, *PLAIN))
     if what == GRADIENT and not number:
         raise TypeError(f"{owner}: fun returned {_name(kind)}; it must return a real number")
-    if what == JACOBIAN and not _is_line(kind):
+    if what == JACOBIAN and not is_line(kind):
         raise TypeError(f"{owner}: fun returned {_name(kind)}; it must return a 1-D array of real numbers")
 
 
-def _is_line(kind: Any) -> bool:
+def is_line(kind: Any) -> bool:
     """Tell whether a type is a line of real numbers."""
     if isinstance(kind, types.Array):
         return kind.ndim == 1 and isinstance(kind.dtype, (DualType, *PLAIN))
@@ -142,7 +142,7 @@ def _array_of(y):
 @intrinsic
 def _line(typing_context, y):
     """Return the results of a function as an array."""
-    if not _is_line(y):
+    if not is_line(y):
         return None
     result = y
     if not isinstance(y, types.Array):
@@ -193,6 +193,39 @@ def gradient_entry(fun: Any, n: Any, load: Any) -> Any:
         return f
 
     return single if is_single(n) else stepwise
+
+
+def difference_entry(values: Any, n: int, load: Any) -> Any:
+    """Return the function ``entry(x, r, jac, data)`` for values minus the second further argument.
+
+    Subtracting where the values are read saves an array of duals.
+
+    Parameters
+    ----------
+    values : numba dispatcher
+        Its result a line of real numbers.
+    n : int
+        Number of variables, see `is_single`.
+    load : intrinsic or numba dispatcher
+        ``load(data)`` returns the tuple of further arguments, the second as long as the result.
+
+    Returns
+    -------
+    function
+        As of `jacobian_entry`.
+    """
+    build, width = dual_build(values), width_for(n)
+
+    def entry(x, r, jac, data):
+        args = load(data)
+        y = _line(build(variables(x, n, width), *args))
+        if y.size != r.size:
+            raise ValueError("fun returned another number of values than before")
+        for k in range(y.size):
+            r[k] = value_of(y[k]) - args[1][k]
+            put_partials(jac, k, y[k], n)
+
+    return entry
 
 
 def jacobian_entry(fun: Any, n: Any, load: Any) -> Any:

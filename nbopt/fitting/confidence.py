@@ -17,7 +17,7 @@ from nbopt.fitting.curve_problem import CurveProblem
 
 _CLOSE = 1e-5  # relative error of the quantile that is reached at an end
 _WIDER, _NARROWER = 60, 60  # trials to get around an end, and to find it
-_FAR = 1e6  # sizes of a parameter, or of its standard error, beyond which no end is looked for
+_FAR = 1e6  # sizes of a parameter, or of its standard error, beyond which it must still rise
 
 
 class Interval(NamedTuple):
@@ -136,14 +136,14 @@ class Profile:
             rise = self._rise(j, v, visited)
             if rise >= quantile:
                 return self._crossing(j, inner, (v, rise), quantile, visited)
-            inner = v, rise
+            still, inner = rise <= 1.1 * inner[1], (v, rise)
             if v == limit:
                 self.notes.append(
                     f"the interval of {name} ends at its bound {limit:.8g}, short of the level."
                 )
                 return limit
             v = best + (v - best) * min(max(1.1 * quantile / max(rise, 1e-3), 1.3), 4.0)
-            if abs(v - best) > _FAR * max(abs(best), sigma):
+            if still and abs(v - best) > _FAR * max(abs(best), sigma):
                 break
         self.notes.append(
             f"the interval of {name} is open {'below' if side < 0 else 'above'}: the fit stays as good."

@@ -6,10 +6,12 @@ import math
 
 import numpy as np
 
+from nbopt.fitting.gram import factor_apart
 from nbopt.fitting.householder import factor, solve_upper
-from nbopt.fitting.workspace import full
+from nbopt.fitting.workspace import HEAD, SCRATCH, M, N, Workspace, full, parts
 from nbopt.kernels.compile import compiled
 from nbopt.kernels.reductions import dot, max_abs
+from nbopt.kernels.views import matrix, vector
 
 _EPS = 2.0**-52
 NOISE = {"2-point": 1e-7, "3-point": 1e-9}  # relative errors of Jacobians by differences
@@ -45,8 +47,9 @@ def covariance(jac: np.ndarray, pseudo: bool = False, noise: float = 0.0) -> np.
     m, n = jac.shape
     least = max(noise, _EPS * max(m, n))
     if m >= n:
-        out, order, work = np.empty((n, n)), np.arange(n), np.zeros((n + 4, full(max(m, n))))
-        if _invert(np.ascontiguousarray(jac), work, np.empty((n, n)), least, order, out):
+        out, columns = np.empty((n, n)), np.zeros((n + 1, full(m)))
+        spare = np.empty((n, n)), np.empty(n, np.int64), np.empty(n), np.empty(n), np.empty(n)
+        if _invert(np.ascontiguousarray(jac), columns, columns[n], *spare, least, out):
             return out
     if not pseudo:
         return None
@@ -59,13 +62,51 @@ def covariance(jac: np.ndarray, pseudo: bool = False, noise: float = 0.0) -> np.
     return root @ root.T
 
 
+def covariance_of(run: Workspace, noise: float, absolute: bool) -> np.ndarray | None:
+    """Return the covariance of a run by the linear loss that has ended, in its own arrays.
+
+    Parameters
+    ----------
+    run : Workspace
+        What is no longer wanted of it is overwritten.
+    noise : float
+        As for `covariance`.
+    absolute : bool
+        Whether the residuals have the errors 1; else their own size tells it.
+
+    Returns
+    -------
+    ndarray of shape (n, n) or None
+        None where the rank is too low or a number overflows.
+    """
+    n, m = run.counts.item(N), run.counts.item(M)
+    scale = 1.0 if absolute else 2.0 * run.cost / (m - n) if m > n else math.inf
+    out, least = np.empty((n, n)), max(noise, _EPS * max(m, n))
+    return out if math.isfinite(scale) and _finish(run.work, run.counts, least, scale, out) else None
+
+
 @compiled
-def _invert(jac, work, R, least, order, out):
+def _finish(work, counts, least, scale, out):
+    """Write the covariance times ``scale`` to ``out``; tell whether there is one."""
+    _, b, _, columns, lines, R, _ = parts(work, counts)
+    n, m = counts[N], counts[M]
+    spare = vector(counts, HEAD, n), lines[SCRATCH], lines[SCRATCH + 1], lines[SCRATCH + 2]
+    if m < n or not _invert(matrix(work, n + m, m, n), columns, b, R, *spare, least, out):
+        return False
+    largest = 0.0
+    for i in range(n):
+        for j in range(n):
+            out[i, j] *= scale
+            largest = max(largest, abs(out[i, j]))
+    return largest < math.inf
+
+
+@compiled
+def _invert(jac, columns, b, R, order, scale, norms, first, least, out):
     """Write the inverse of J'J to ``out`` and return True, unless the rank is too low."""
     m, n = jac.shape
-    scale, norms, first, b = work[n], work[n + 1], work[n + 2], work[n + 3]
     for j in range(n):
-        column = work[j]
+        order[j], column = j, columns[j]
         for i in range(m):
             column[i] = jac[i, j]
         largest = max_abs(column)
@@ -77,17 +118,24 @@ def _invert(jac, work, R, least, order, out):
         for i in range(m):
             column[i] /= length
         scale[j] = largest * length
-    factor(work, n, b, order, R, norms, first)
+    if not factor_apart(columns, n, b, order, R, norms, first):
+        factor(columns, n, b, order, R, norms, first)
     if not abs(R[n - 1, n - 1]) > least * abs(R[0, 0]):
         return False
-    for k in range(n):  # the columns of the inverse of R, each in a row of `work`
+    _multiply(R, n, columns, scale, order, out)
+    return True
+
+
+@compiled
+def _multiply(R, n, columns, scale, order, out):
+    """Write the inverse of R'R, its variables' scales and order undone, to ``out``."""
+    for k in range(n):  # the columns of the inverse of R
         for i in range(n):
-            work[k, i] = 1.0 if i == k else 0.0
-        solve_upper(R, k + 1, work[k])
+            columns[k, i] = 1.0 if i == k else 0.0
+        solve_upper(R, k + 1, columns[k])
     for i in range(n):
         for j in range(n):
             total = 0.0
             for k in range(max(i, j), n):
-                total += work[k, i] * work[k, j]
+                total += columns[k, i] * columns[k, j]
             out[order[i], order[j]] = total / scale[order[i]] / scale[order[j]]
-    return True

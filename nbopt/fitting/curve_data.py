@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -90,6 +91,12 @@ def spread(data: Data, values: Any) -> Data:
 
 def _numbers(owner: str, name: str, values: Any, finite: bool) -> np.ndarray:
     """Return an array of floats."""
+    if (
+        type(values) is np.ndarray and values.dtype == np.float64 and values.flags.c_contiguous
+    ):  # the faster way
+        flat = values if values.ndim == 1 else values.reshape(-1)
+        if not finite or math.isfinite(flat.dot(flat)):
+            return values
     try:
         if np.iscomplexobj(values):
             raise TypeError("they are complex")

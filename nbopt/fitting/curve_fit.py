@@ -12,7 +12,7 @@ import numpy as np
 from scipy.optimize import OptimizeWarning
 
 from nbopt.fitting import workspace as ws
-from nbopt.fitting.covariance import NOISE, covariance
+from nbopt.fitting.covariance import NOISE, covariance, covariance_of
 from nbopt.fitting.curve_data import Data, read_data, spread
 from nbopt.fitting.fit_options import (
     check_choices,
@@ -36,7 +36,7 @@ from nbopt.fitting.model import (
     residuals_of,
 )
 from nbopt.fitting.residuals import Problem
-from nbopt.fitting.solve import MESSAGES, Settings, result_of, run, scaled_jacobian, wrapped
+from nbopt.fitting.solve import MESSAGES, Run, Settings, result_of, run, scaled_jacobian, wrapped
 from nbopt.fitting.steps import is_bounded
 from nbopt.fitting.whitening import whiten
 
@@ -179,14 +179,12 @@ def curve_fit(
     if status <= 0:
         raise RuntimeError("Optimal parameters not found: " + MESSAGES[status])
     popt, r = ended.workspace.iterate()
-    jac = scaled_jacobian(ended.workspace, settings, r)[1]
-    found = covariance(jac, method != "lm", NOISE.get(ended.jac_method, 0.0))
-    pcov = _pcov(found, ended.workspace.cost, m, n, absolute_sigma)
+    pcov = _pcov(ended, settings, method, absolute_sigma)
     if not full_output:
         return popt, pcov
     info = {"nfev": counts.item(ws.NFEV), "njev": counts.item(ws.NJEV), "fvec": r}
     if method == "lm":
-        info |= factors(jac, r)
+        info |= factors(scaled_jacobian(ended.workspace, settings, r)[1], r)
     return popt, pcov, info, MESSAGES[status], _IER[status] if method == "lm" else status
 
 
@@ -278,7 +276,6 @@ def _problem(
     if refine:  # MINPACK's steps, for parameters may be tiny; but one that is 0 in fact has no size
         diff_step = _FORWARD
 
-    @functools.cache
     def size() -> float:
         weighted = data.y.copy()
         whiten(data.kind, data.W, weighted)
@@ -290,13 +287,18 @@ def _problem(
     )  # fmt: skip
 
 
-def _pcov(pcov: np.ndarray | None, cost: float, m: int, n: int, absolute: bool) -> np.ndarray:
+def _pcov(ended: Run, settings: Settings, method: str, absolute: bool) -> np.ndarray:
     """Return the covariance of the parameters; infinite, with a warning, where there is none."""
+    w, noise = ended.workspace, NOISE.get(ended.jac_method, 0.0)
+    if settings.loss == KINDS["linear"]:
+        pcov = covariance_of(w, noise, absolute)
+        if pcov is not None:
+            return pcov
+    x, r = w.iterate()
+    m, n = r.size, x.size
+    pcov = covariance(scaled_jacobian(w, settings, r)[1], method != "lm", noise)
     if pcov is not None and not absolute:
-        if m > n:
-            pcov *= 2.0 * cost / (m - n)
-        else:
-            pcov = None
+        pcov = pcov * (2.0 * w.cost / (m - n)) if m > n else None
     if pcov is None or not np.isfinite(pcov).all():
         pcov = np.full((n, n), np.inf)
         text = "Covariance of the parameters could not be estimated"

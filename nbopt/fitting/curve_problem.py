@@ -7,7 +7,6 @@ s = 0 and c = value pin it, and its column of the Jacobian is 0.
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -16,7 +15,7 @@ import numpy as np
 
 from nbopt.fitting.curve_data import Data
 from nbopt.fitting.losses import KINDS
-from nbopt.fitting.model import is_compiled_model
+from nbopt.fitting.model import VALUES, is_compiled_model
 from nbopt.fitting.named_parameters import Named
 from nbopt.fitting.poisson import deviance_roots, root_slopes
 from nbopt.fitting.residuals import Problem
@@ -130,7 +129,6 @@ class CurveProblem:
         refine = self.jac == "auto"  # for parameters may be tiny; but one that is 0 in fact has no size
         diff_step = _FORWARD if refine else None
 
-        @functools.cache
         def size() -> float:
             return float(np.linalg.norm(self.whitened(data.y)))
 
@@ -179,6 +177,8 @@ def _compiled_forms(model: Any, jac: Any, n: int, free: tuple[int, ...], poisson
     text = f"roots({body} + 0.0 * y, y)" if poisson else f"{body} - y"
     scope = {"f": model, "roots": deviance_roots}
     residuals = _written_out(model, (free, poisson), text, scope)
+    if not poisson and VALUES not in residuals.__dict__:
+        residuals.__dict__[VALUES] = _curve(body, scope)
     if not callable(jac):
         return residuals, jac
     scope = {"f": model, "jac": jac, "slopes": root_slopes, "columns": _columns}
@@ -203,6 +203,11 @@ def _written_out(owner: Any, key: Any, text: str, scope: dict[str, Any]) -> Any:
     """Return a compiled function of one vector, kept on the function that it calls as long as that lives."""
     made = owner.__dict__.setdefault("_nbopt_free", {})
     if key not in made:
-        exec(f"def curve(p, x, y, c, s, free):\n    return {text}\n", scope)
-        made[key] = compiled(scope["curve"], cache=False)
+        made[key] = _curve(text, scope)
     return made[key]
+
+
+def _curve(text: str, scope: dict[str, Any]) -> Any:
+    """Return the compiled function that an expression stands for."""
+    exec(f"def curve(p, x, y, c, s, free):\n    return {text}\n", scope)
+    return compiled(scope["curve"], cache=False)

@@ -22,7 +22,8 @@ def read_start(owner: str, name: str, x0: Any) -> np.ndarray:
     x = np.array(x0)
     if x.dtype.kind not in "fiubO":
         raise ValueError(f"{owner}: {name} has dtype {x.dtype}; it must be real numbers")
-    x = np.atleast_1d(x.astype(np.float64))
+    if x.dtype != np.float64 or x.ndim == 0:
+        x = np.atleast_1d(x.astype(np.float64))
     if x.ndim > 1:
         raise ValueError(f"{owner}: {name} has shape {x.shape}; it must have at most 1 dimension")
     if not x.size:

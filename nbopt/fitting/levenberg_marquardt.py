@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import math
 
+from nbopt.fitting.gram import factor_apart
 from nbopt.fitting.householder import factor
 from nbopt.fitting.jacobian_differences import are_rough
 from nbopt.fitting.losses import CALLABLE, LINEAR, cost_of, fill_rho, weights
@@ -34,6 +35,7 @@ from nbopt.fitting.workspace import (
     CENTRAL,
     COSINES,
     COST,
+    COUPLED,
     CUT,
     DAMPING,
     DELTA,
@@ -333,7 +335,10 @@ def _linearize(work, counts):
             b[i] *= factor_r
             for j in range(n):
                 columns[j, i] *= by
-    factor(columns, n, b, order, R, lines[SCRATCH], lines[SCRATCH + 1])
+    spare = lines[SCRATCH], lines[SCRATCH + 1]
+    if counts[COUPLED] != 0 or m < n or not factor_apart(columns, n, b, order, R, *spare):
+        counts[COUPLED] = 1  # it will not be tried again
+        factor(columns, n, b, order, R, *spare)
     for k in range(n):  # J'r and the lengths of J's columns are those of R's
         j, slope, square = order[k], 0.0, 0.0
         for i in range(min(m, k + 1)):

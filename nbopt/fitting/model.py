@@ -10,6 +10,8 @@ import numpy as np
 
 from nbopt.kernels.compile import compiled, is_compiled
 
+VALUES = "_nbopt_values"  # attribute of compiled residuals ``(p, x, y, ...)``: what y is subtracted from
+
 
 def parameter_names(owner: str, f: Any) -> list[str] | None:
     """Return the names of a model's parameters after x, None if it takes any number of them and names none.
@@ -57,7 +59,10 @@ def residuals_of(f: Any, n: int) -> Any:
     They are kept on the model and live as long as it does; Numba needs one argument per parameter
     written out.
     """
-    return _written_out(f, n, "_nbopt_residuals", "residuals", "- y")
+    residuals = _written_out(f, n, "_nbopt_residuals", "residuals", " - y")
+    if VALUES not in residuals.__dict__:
+        residuals.__dict__[VALUES] = _written_out(f, n, VALUES, "values", "")
+    return residuals
 
 
 def jacobian_of(jac: Any, n: int) -> Any:
@@ -71,7 +76,7 @@ def _written_out(f: Any, n: int, place: str, name: str, then: str) -> Any:
     if n not in made:
         items = ", ".join(f"p[{i}]" for i in range(n))
         scope: dict[str, Any] = {"f": f}
-        exec(f"def {name}(p, x, y):\n    return f(x, {items}) {then}\n", scope)
+        exec(f"def {name}(p, x, y):\n    return f(x, {items}){then}\n", scope)
         function: Callable = scope[name]
         made[n] = compiled(function, cache=False)
     return made[n]

@@ -18,6 +18,7 @@ from nbopt.fitting.jacobian_differences import (
     place_points,
     size_variables,
 )
+from nbopt.fitting.model import VALUES
 from nbopt.fitting.whitening import NONE, whiten, whiten_rows
 from nbopt.fitting.workspace import BOTH, CENTRAL, JACOBIAN
 from nbopt.kernels.compile import compiled, is_compiled
@@ -355,9 +356,12 @@ def dual_entry(fun: Any, args: tuple[Any, ...], n: int, required: bool) -> Any:
     known = n if forward.is_single(n) else forward.MANY
 
     def make(fun: Any, kinds: tuple[Any, ...], load: Any) -> Any:
-        forward.check_result(
-            forward.result_type(fun, kinds, known, "least_squares"), "jacobian", "least_squares"
-        )
+        values = fun.__dict__.get(VALUES) if forward.is_single(known) else None
+        kind = None if values is None else forward.result_type(values, kinds, known, "least_squares")
+        if forward.is_line(kind):
+            return forward.difference_entry(values, known, load)
+        kind = forward.result_type(fun, kinds, known, "least_squares")
+        forward.check_result(kind, "jacobian", "least_squares")
         return forward.jacobian_entry(fun, known, load)
 
     failed = fun.__dict__.setdefault("_nbopt_not_differentiable", set())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import struct
 from typing import Any
 
@@ -17,7 +18,7 @@ JACOBIAN, BOTH = 3, 4  # what `advance` may answer besides
 # Entries of `counts`; after them come the order of the columns, the marks of the bounds, and scratch.
 N, M, PHASE, NIT, NFEV, NJEV, MAX_NFEV, PAUSE, REASON, LOSS, JAC_SCALE, COSINES, POLISH = range(13)
 POLISHING, BLIND, CUT, ENDING, STEP, REFINE, LAST, CENTRAL = range(13, 21)
-TOGETHER, BROUGHT, STALE, HEAD = 21, 22, 23, 24
+TOGETHER, BROUGHT, STALE, COUPLED, HEAD = range(21, 26)
 
 # Entries of `numbers`, the last part of `work`.
 COST, TRIAL_COST, DELTA, DAMPING, PREDICTED, SLOPE, LENGTH, FTOL, XTOL, GTOL, F_SCALE = range(11)
@@ -33,7 +34,7 @@ NEW, TRYING, DERIVING, REFRESHING, RETURNING, AT_ITERATE, LEAVING, STOPPED = ran
 EVALUATIONS, SMALL_GRADIENT, SMALL_REDUCTION, SMALL_STEP, BOTH_SMALL = range(5)
 RUNNING, BAD_START, BAD_JACOBIAN = 10, 11, 12
 
-_COUNTS, _NUMBERS = struct.Struct(f"{HEAD - 1}q"), struct.Struct("5d")  # as far as they are not 0
+_COUNTS, _NUMBERS = struct.Struct(f"{STALE}q"), struct.Struct("5d")  # as far as they are not 0
 
 
 class Workspace:
@@ -146,6 +147,7 @@ def full(m):
     return (m + LANES - 1) // LANES * LANES
 
 
+@functools.lru_cache(maxsize=256)
 def _starts(n: int, m: int, loss: int) -> tuple[int, ...]:
     """Return where the parts of `work` begin that follow the Jacobian."""
     rho, length = n + m + m * n, full(m)

@@ -10,6 +10,7 @@ from nbopt.autodiff.forward import (
     JACOBIAN,
     MANY,
     check_result,
+    difference_entry,
     gradient_entry,
     is_single,
     jacobian_entry,
@@ -64,6 +65,22 @@ def test_jacobian_entry(n):
     np.testing.assert_array_equal(jac, np.diag(w))
     with pytest.raises(ValueError, match="another number of values than before"):
         entry(x, np.empty(size + 1), jac, w)
+
+
+@pytest.mark.parametrize("n", [3, 16])
+def test_difference_entry(n):
+    @njit
+    def curve(x, t, y):
+        return t * x[0] + x[1] ** 2
+
+    entry, given = njit(difference_entry(curve, n, njit(lambda data: data))), (np.arange(7.0), np.ones(7))
+    x, r, jac = np.full(n, 3.0), np.full(7, np.nan), np.full((7, n), np.nan)
+    entry(x, r, jac, given)
+    np.testing.assert_array_equal(r, 3.0 * given[0] + 8.0)
+    np.testing.assert_array_equal(jac[:, :2], np.array([given[0], np.full(7, 6.0)]).T)
+    assert not jac[:, 2:].any()
+    with pytest.raises(ValueError, match="another number of values than before"):
+        entry(x, np.empty(8), jac, given)
 
 
 def test_result_type():

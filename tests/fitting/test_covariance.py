@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from nbopt.fitting.covariance import covariance
+from nbopt.fitting.covariance import covariance, covariance_of
+from nbopt.fitting.workspace import COST, Workspace
 
 
 @pytest.mark.parametrize("m, n", [(6, 1), (10, 4), (5, 5)])
@@ -30,3 +31,27 @@ def test_what_the_errors_of_differences_could_make_is_no_rank():
     assert np.isfinite(covariance(J)).all()
     assert covariance(J, noise=1e-9) is None
     np.testing.assert_allclose(covariance(J, True, 1e-9), np.full((2, 2), 0.05), rtol=1e-8)
+
+
+@pytest.mark.parametrize("absolute", [True, False])
+@pytest.mark.parametrize("m, n", [(20, 3), (16, 1), (3, 3)])
+def test_that_of_a_run_is_that_of_its_jacobian(absolute, m, n):
+    J, run = np.random.default_rng(m).normal(size=(m, n)), ended_run(m, n)
+    run.jac[...], run.numbers[COST] = J, 8.5
+    found = covariance_of(run, 0.0, absolute)
+    if m == n and not absolute:
+        assert found is None
+    else:
+        expected = covariance(J) * (1.0 if absolute else 17.0 / (m - n))
+        np.testing.assert_allclose(found, expected, rtol=1e-9)
+
+
+@pytest.mark.parametrize("J", [np.ones((4, 2)), np.zeros((4, 2)), np.ones((1, 2)), 1e-200 * np.eye(4, 2)])
+def test_a_run_without_full_rank_or_with_overflow_has_none(J):
+    run = ended_run(*J.shape)
+    run.jac[...] = J
+    assert covariance_of(run, 0.0, True) is None
+
+
+def ended_run(m, n):
+    return Workspace(np.zeros(n), m, np.full(n, -np.inf), np.full(n, np.inf))

@@ -1,5 +1,7 @@
 """curve_fit() against scipy's, and its contract."""
 
+import warnings
+
 import numba
 import numpy as np
 import pytest
@@ -200,3 +202,22 @@ def test_bad_input_gets_a_sentence(error, changes, words):
     given = {"f": peak, "xdata": X, "ydata": Y, **changes}
     with pytest.raises(error, match=words):
         curve_fit(**given)
+
+
+@pytest.mark.parametrize("form", ["one number", "float32", "the data themselves"])
+def test_a_compiled_model_may_return_what_a_plain_one_may(form):
+    y = np.array([1.0, 2.0, 6.0])
+    model = {
+        "one number": lambda x, a: a,
+        "float32": lambda x, a: a * x,
+        "the data themselves": lambda x, a: x,
+    }
+    x = np.ones(3, np.float32) if form == "float32" else np.ones(3)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", OptimizeWarning)
+        popt, pcov = curve_fit(numba.njit(model[form]), x, y, [2.0])
+        plain = curve_fit(model[form], x, y, [2.0])
+    np.testing.assert_allclose(popt, plain[0], rtol=1e-7)
+    np.testing.assert_allclose(pcov, plain[1], rtol=1e-6)
+    np.testing.assert_array_equal(x, np.ones(3))
+    np.testing.assert_array_equal(y, [1.0, 2.0, 6.0])
