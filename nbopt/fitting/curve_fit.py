@@ -39,6 +39,7 @@ from nbopt.fitting.residuals import Problem
 from nbopt.fitting.solve import MESSAGES, Run, Settings, result_of, run, scaled_jacobian, wrapped
 from nbopt.fitting.steps import is_bounded
 from nbopt.fitting.whitening import whiten
+from nbopt.optim.near_miss import did_you_mean
 
 _OWNER = "curve_fit"
 
@@ -49,6 +50,9 @@ _OPTIONS = {
     "ftol", "xtol", "gtol", "x_scale", "loss", "f_scale", "diff_step", "max_nfev", "maxfev", "verbose",
     "callback", "tr_solver", "tr_options", "epsfcn", "factor", "diag", "workers",
 }  # fmt: skip
+_ARGUMENTS = (
+    "p0", "sigma", "absolute_sigma", "check_finite", "bounds", "method", "jac", "full_output", "nan_policy",
+)  # fmt: skip
 
 
 def curve_fit(
@@ -216,7 +220,8 @@ def _settings(options: dict[str, Any], method: str, n: int) -> tuple[Settings, A
         return _defaults(method == "lm", n), None
     unknown = sorted(set(options) - _OPTIONS)
     if unknown:
-        raise TypeError(f"{_OWNER}: unknown option {unknown[0]!r}; known are {', '.join(sorted(_OPTIONS))}")
+        known, near = ", ".join(sorted(_OPTIONS)), did_you_mean(unknown[0], [*_ARGUMENTS, *sorted(_OPTIONS)])
+        raise TypeError(f"{_OWNER}: unknown option {unknown[0]!r}; known are {known}{near}")
     loss, verbose = options.get("loss", "linear"), options.get("verbose", 0)
     check_choices(_OWNER, method, None, loss, verbose)
     limit = options.get("max_nfev", options.get("maxfev"))

@@ -15,9 +15,9 @@ from nbopt.fitting.fit_result import FitResult
 from nbopt.fitting.losses import KINDS
 from nbopt.fitting.model import check_count, is_compiled_model
 from nbopt.fitting.named_parameters import read_parameters
-from nbopt.fitting.near_miss import did_you_mean
 from nbopt.fitting.solve import INTERRUPT
 from nbopt.fitting.start_checks import check_exchange, check_lengths, check_start, named_start
+from nbopt.optim.near_miss import did_you_mean
 from nbopt.solvers.result import LazyResult
 
 _OWNER = "fit"

@@ -12,6 +12,7 @@ from scipy.optimize import Bounds
 from nbopt.autodiff.finite_differences import METHODS as DIFFERENCES
 from nbopt.fitting.losses import KINDS
 from nbopt.fitting.steps import unbounded
+from nbopt.optim.near_miss import did_you_mean
 
 METHODS = ("trf", "dogbox", "lm")
 _EPS, _FREE = 2.0**-52, (-math.inf, math.inf)
@@ -119,13 +120,17 @@ def read_scale(owner: str, x_scale: Any, method: str, n: int) -> np.ndarray | No
 def check_choices(owner: str, method: Any, jac: Any, loss: Any, verbose: Any) -> None:
     """Refuse what is none of the choices."""
     if method not in METHODS:
-        raise ValueError(f"{owner}: method={method!r} must be 'trf', 'dogbox' or 'lm'.")
-    if not callable(jac) and jac not in (None, "auto", "dual", *DIFFERENCES):
+        near = did_you_mean(method, METHODS)
+        raise ValueError(f"{owner}: method={method!r} must be 'trf', 'dogbox' or 'lm'{near or '.'}")
+    ways = "auto", "dual", *DIFFERENCES
+    if not callable(jac) and jac not in (None, *ways):
         raise ValueError(
-            f"{owner}: jac={jac!r} must be '2-point', '3-point', 'cs', 'dual', 'auto', None or callable."
+            f"{owner}: jac={jac!r} must be '2-point', '3-point', 'cs', 'dual', 'auto', None or callable"
+            + (did_you_mean(jac, ways) or ".")
         )
     if not callable(loss) and loss not in KINDS:
-        raise ValueError(f"{owner}: loss={loss!r} must be one of {list(KINDS)} or a callable.")
+        near = did_you_mean(loss, KINDS)
+        raise ValueError(f"{owner}: loss={loss!r} must be one of {list(KINDS)} or a callable{near or '.'}")
     if method == "lm" and loss != "linear":
         raise ValueError(f"{owner}: method='lm' supports only 'linear' loss function.")
     if verbose not in (0, 1, 2):

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from nbopt.fitting.near_miss import did_you_mean
+from nbopt.optim.near_miss import did_you_mean
 
 
 @dataclass(frozen=True)

@@ -16,11 +16,11 @@ from nbopt.fitting.covariance import NOISE
 from nbopt.fitting.curve_problem import CurveProblem
 from nbopt.fitting.fit_errors import errors_of
 from nbopt.fitting.fit_parameters import FitParameter, FitParameters
-from nbopt.fitting.near_miss import did_you_mean
 from nbopt.fitting.poisson import information_rows
 from nbopt.fitting.prediction import Prediction, predict
 from nbopt.fitting.robust_errors import Sandwich, sandwich, scale_warnings
 from nbopt.fitting.whitening import NONE, WEIGHTS
+from nbopt.optim.near_miss import did_you_mean
 
 _EPS = 2.0**-52
 # By how much the root of a robust cost may rise less than on average within an error: until that is said;

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy.optimize import Bounds
 
-from nbopt.fitting.near_miss import did_you_mean
+from nbopt.optim.near_miss import did_you_mean
 
 
 class Named(NamedTuple):

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 
 from nbopt.fitting.curve_data import Data
-from nbopt.fitting.near_miss import did_you_mean
 from nbopt.fitting.robust_errors import location
 from nbopt.fitting.whitening import CHOLESKY, NONE, WEIGHTS
+from nbopt.optim.near_miss import did_you_mean
 
 KINDS = ("residuals", "pairs", "parametric")
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import sys
 import warnings
 from collections.abc import Iterable, Mapping
@@ -12,6 +11,7 @@ import numpy as np
 
 from nbopt.kernels.arrays import as_reals, check_parameter, overlapping
 from nbopt.optim.device_arrays import memory_of_parameter, on_device, overlapping_memory
+from nbopt.optim.near_miss import nearest
 from nbopt.optim.parameter import Parameter
 from nbopt.optim.torch_tensors import is_tensor, view_of_tensor
 
@@ -122,10 +122,10 @@ def warn_of_near_misses(owner: str, group: dict[str, Any], known: Iterable[str])
     """Warn where a group's key looks like a misspelt option; other keys of the user's pass."""
     known = [*known, "params", "param_names", "initial_lr"]
     for key in group:
-        close = [] if key in known else difflib.get_close_matches(str(key), known, 1, 0.75)
+        close = None if key in known else nearest(key, known, 0.75)
         if close and key not in {"max_lr", "min_lr", "swa_lr", "max_momentum", "base_momentum"}:
             warnings.warn(
-                f"{owner}: the group's {key!r} is not an option; is {close[0]!r} meant?",
+                f"{owner}: the group's {key!r} is not an option; is {close!r} meant?",
                 UserWarning,
                 stacklevel=_level_of_the_user(),
             )

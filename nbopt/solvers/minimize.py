@@ -22,6 +22,7 @@ from nbopt.optim.adamax import Adamax
 from nbopt.optim.adamw import AdamW
 from nbopt.optim.asgd import ASGD
 from nbopt.optim.nadam import NAdam
+from nbopt.optim.near_miss import did_you_mean
 from nbopt.optim.radam import RAdam
 from nbopt.optim.rmsprop import RMSprop
 from nbopt.optim.rprop import Rprop
@@ -228,7 +229,8 @@ def _method(method: Any) -> Method:
         raise ValueError(f"minimize: method={method!r} {_MATRIX_ONLY[method.lower()]}")
     found = _METHODS.get(method.lower()) if isinstance(method, str) else None
     if found is None:
-        raise ValueError(f"minimize: method={method!r} must be one of {', '.join(sorted(_METHODS))}")
+        near = did_you_mean(method, _METHODS) if isinstance(method, str) else ""
+        raise ValueError(f"minimize: method={method!r} must be one of {', '.join(sorted(_METHODS))}{near}")
     return found
 
 
@@ -292,4 +294,5 @@ def _derivatives(
             raise TypeError(f'minimize: jac="dual" needs a function compiled with numba.njit, not {fun!r}')
         return jac, None
     ways = ", ".join(map(repr, ("auto", "dual", *DIFFERENCES)))
-    raise ValueError(f"minimize: jac={jac!r} must be True, a function, or one of {ways}")
+    near = did_you_mean(jac, ("auto", "dual", *DIFFERENCES)) if isinstance(jac, str) else ""
+    raise ValueError(f"minimize: jac={jac!r} must be True, a function, or one of {ways}{near}")

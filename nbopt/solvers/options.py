@@ -6,11 +6,13 @@ import functools
 import inspect
 import math
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 from scipy.optimize import OptimizeWarning
+
+from nbopt.optim.near_miss import nearest
 
 
 class Options(NamedTuple):
@@ -95,14 +97,16 @@ def read_options(options: Any, tol: Any) -> Options:
             values[name] = _tolerance(name, value)
         elif value is not None:
             values[name] = value
-    _mention(unknown)
+    _mention(unknown, Options._fields)
     return Options(**values)
 
 
-def _mention(unknown: list[Any]) -> None:
-    """Warn of options that the method does not know, as scipy does."""
+def _mention(unknown: list[Any], known: Sequence[str]) -> None:
+    """Warn of options that the method does not know, as scipy does, and say what they may have meant."""
     if unknown:
-        text = f"Unknown solver options: {', '.join(map(str, unknown))}"
+        close = dict.fromkeys(filter(None, (nearest(name, known) for name in unknown)))
+        hint = f"did you mean {', '.join(map(repr, close))}?" if close else f"known are {', '.join(known)}"
+        text = f"Unknown solver options: {', '.join(map(str, unknown))}; {hint}"
         warnings.warn(text, OptimizeWarning, stacklevel=4)
 
 
@@ -141,17 +145,20 @@ def read_first_order(kind: Any, options: Any, tol: Any) -> FirstOrderOptions:
     tol : float or None
         Sets `gtol` where `options` does not.
     """
-    own = set(inspect.signature(getattr(kind, "options_of", kind)).parameters) - _NOT_OPTIONS
+    own = [
+        n for n in inspect.signature(getattr(kind, "options_of", kind)).parameters if n not in _NOT_OPTIONS
+    ]
+    common = [name for name in FirstOrderOptions._fields if name not in ("optimizer", "eps")]
     values: dict[str, Any] = {} if tol is None else {"gtol": _tolerance("tol", tol)}
     hyper, unknown = {}, []
     for name, value in _as_dict(options).items():
         if name in own:
             hyper[name] = value
-        elif name not in FirstOrderOptions._fields or name in ("optimizer", "eps"):
+        elif name not in common:
             unknown.append(name)
         elif value is not None:
             values[name] = _first_order_value(name, value)
-    _mention(unknown)
+    _mention(unknown, [*own, *common])
     return FirstOrderOptions(kind([np.zeros(1)], **hyper), **values)
 
 

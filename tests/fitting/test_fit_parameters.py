@@ -25,6 +25,14 @@ def test_an_unknown_name():
         PARAMS["b"]
 
 
+def test_a_name_that_is_nearly_right():
+    params = FitParameters([FitParameter(name, 1.0, 0.1, 1.0) for name in ("height", "base")])
+    with pytest.raises(KeyError, match=r"no parameter 'hight'; there are height, .*did you mean 'height'"):
+        params["hight"]
+    with pytest.raises(AttributeError, match=r"no parameter 'bases'.*did you mean 'base'"):
+        params.bases
+
+
 def test_copies_and_pickles_are_alike():
     for other in (copy.deepcopy(PARAMS), pickle.loads(pickle.dumps(PARAMS))):
         assert dict(other) == dict(PARAMS)

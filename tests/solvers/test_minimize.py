@@ -234,6 +234,9 @@ def test_names_of_the_method(method):
 def test_what_is_refused():
     with pytest.raises(ValueError, match=r"method='simplex' must be one of .*lbfgs"):
         minimize(rosenbrock, START, method="simplex", jac=True)
+    for method, meant in (("lbgfs", "lbfgs"), ("BFGS", "lbfgs"), ("adamm", "adam")):
+        with pytest.raises(ValueError, match=f"method='{method}' must be .*; did you mean '{meant}'"):
+            minimize(rosenbrock, [0, 0], jac=True, method=method)
     with pytest.raises(ValueError, match="method=3 must be one of"):
         minimize(rosenbrock, START, method=3, jac=True)
     for constraints in ({"type": "eq", "fun": value}, [{"type": "eq", "fun": value}], object()):
@@ -243,8 +246,8 @@ def test_what_is_refused():
         assert minimize(rosenbrock, START, jac=True, constraints=nothing).success
     with pytest.raises(TypeError, match='jac="dual" needs a function compiled'):
         minimize(python_rosenbrock, START, jac="dual")
-    with pytest.raises(ValueError, match="jac='4-point' must be True, a function"):
-        minimize(rosenbrock, START, jac="4-point")
+    with pytest.raises(ValueError, match=r"jac='2point' must be True, a function.*did you mean '2-point'\?"):
+        minimize(rosenbrock, START, jac="2point")
     with pytest.raises(TypeError, match="fun=3 must be callable"):
         minimize(3, START)
     with pytest.raises(TypeError, match="callback=3 must be callable"):

@@ -59,6 +59,22 @@ def test_unknown_options_warn():
         assert read_options({"gtoll": 1.0, "iprint": 3, "gtol": 0.5}, None) == Options(gtol=0.5)
 
 
+@pytest.mark.parametrize(
+    ("method", "options", "hint"),
+    [
+        ("lbfgs", {"max_iter": 5}, r"max_iter; did you mean 'maxiter'\?$"),
+        ("lbfgs", {"maxiters": 5, "lr": 1}, r"maxiters, lr; did you mean 'maxiter'\?$"),
+        ("lbfgs", {"lr": 1}, "lr; known are maxcor, ftol, gtol, .*, progress$"),
+        ("adam", {"beta": (0.9, 0.99), "LR": 1}, r"beta, LR; did you mean 'betas', 'lr'\?$"),
+        ("adam", {"learning_rate": 1}, "learning_rate; known are lr, betas, .*, clip_grad_norm, "),
+        ("adam", {"optimizer": None}, "optimizer; known are"),  # a field, but none of the user's
+    ],
+)
+def test_what_an_unknown_option_may_have_meant_is_said(method, options, hint):
+    with pytest.warns(OptimizeWarning, match="Unknown solver options: " + hint):
+        minimize(lambda x: x @ x, [1.0], method=method, options=options)
+
+
 @pytest.mark.parametrize("method", ["lbfgs", "adam"])
 def test_options_that_are_no_dict_are_refused(method):
     with pytest.raises(TypeError, match="minimize: options=5 must be a dict"):
