@@ -97,18 +97,26 @@ class Bursts:
         Whatever the addresses in `source` point into; the function's entry first.
     """
 
-    __slots__ = ("between", "burst", "keep", "limit", "source")
+    __slots__ = ("between", "burst", "explain", "keep", "limit", "source")
 
     def __init__(self, burst: Any, source: tuple[Any, ...], keep: tuple[Any, ...]) -> None:
         self.burst, self.source, self.keep, self.limit = burst, source, keep, keep[0].pace
         self.between: Any = None  # called after each burst that another one follows
+        self.explain: Any = (
+            None  # called with x and g where the gradient has not the size of x: says the sizes
+        )
 
     def run(self, engine: Any, task: int, work: np.ndarray, counts: np.ndarray) -> int:
         """Go on until the engine stops or pauses at an iterate; return its task."""
         advance, burst, source, limit = engine.address, self.burst, self.source, self.limit
         while True:
             began = perf_counter()
-            task = burst(advance, task, limit, work, counts, *source)
+            try:
+                task = burst(advance, task, limit, work, counts, *source)
+            except ValueError as error:
+                if self.explain is not None and str(error).endswith("has not as many elements as x"):
+                    self.explain(*work[: 2 * counts[0]].reshape(2, -1))
+                raise
             if task != EVALUATE:
                 return task
             pace = SECONDS / max(perf_counter() - began, 1e-9)

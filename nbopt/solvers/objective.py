@@ -154,7 +154,10 @@ def _compiled(fun: Any, jac: Any, ways: Differences | None, args: tuple[Any, ...
     if ways is not None:
         return _compiled_differences(fun, ways, args, n)
     entry = entry_for(fun, args, GRADIENT) if jac is True else entry_for(fun, args, PAIR, jac)
-    return Bursts(burst, (entry.address, entry.words(args)), (entry, args))
+    bursts = Bursts(burst, (entry.address, entry.words(args)), (entry, args))
+    in_python = _joint(fun, args) if jac is True else _separate(fun, jac, args)
+    bursts.explain = in_python.evaluate
+    return bursts
 
 
 def _exact(fun: Any, args: tuple[Any, ...], x0: np.ndarray, required: bool) -> Objective | None:

@@ -3,6 +3,7 @@
 import _thread
 import itertools
 import pickle
+import re
 import signal
 import threading
 
@@ -332,13 +333,12 @@ def test_functions_that_return_no_number(result):
 
 
 def test_gradients_of_the_wrong_shape():
+    n = re.escape(f"({len(START)},)")
     for fun in (lambda x: (x[0], x[:1]), njit(lambda x: (x[0], x[:1]))):
-        with pytest.raises(ValueError, match=r"shape \(1,\)|not as many elements"):
+        with pytest.raises(ValueError, match=rf"fun gave a gradient of shape \(1,\); it must be .*{n}"):
             minimize(fun, START, jac=True)
     for jac in (lambda x: x[:1], njit(lambda x: x[:1])):
-        with pytest.raises(
-            ValueError, match=r"jac gave a gradient of shape \(1,\)|jac returned has not as many"
-        ):
+        with pytest.raises(ValueError, match=rf"jac gave a gradient of shape \(1,\); it must be .*{n}"):
             minimize(value, START, jac=jac)
 
 
