@@ -175,7 +175,7 @@ def curve_fit(
     try:
         ended = run(_OWNER, problem, settings, None)
     except ValueError:
-        problem.python_fun(start.copy())  # says so if f returns another number of values than ydata has
+        problem.check_shapes()
         raise
     status, counts = ended.status, ended.workspace.counts
     if settings.verbose:

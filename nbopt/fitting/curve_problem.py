@@ -183,13 +183,15 @@ def _compiled_forms(model: Any, jac: Any, n: int, free: tuple[int, ...], poisson
         return residuals, jac
     scope = {"f": model, "jac": jac, "slopes": root_slopes, "columns": _columns}
     by = f"slopes({body} + 0.0 * y, y)" if poisson else "y[:0]"
-    text = f"columns(jac(x, {items}), free, s, {by})"
+    text = f"columns(jac(x, {items}), c.size, free, s, {by})"
     return residuals, _written_out(jac, (free, poisson, model), text, scope)
 
 
 @compiled
-def _columns(J, free, factors, by):
+def _columns(J, n, free, factors, by):
     """Return columns of a matrix times their factors, and times those of the rows if there are any."""
+    if J.shape[1] != n or (by.size > 0 and by.size != J.shape[0]):
+        raise ValueError("fit: jac returned an array of another shape than (m, n)")
     out = np.empty((J.shape[0], free.size))
     for i in range(J.shape[0]):
         for j in range(free.size):

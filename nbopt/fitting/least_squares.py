@@ -174,7 +174,11 @@ def least_squares(
             f"{_OWNER}: Method 'lm' doesn't work when the number of residuals ({r.size}) "
             f"is less than the number of variables ({x.size})."
         )
-    return solve(_OWNER, problem, settings, r)
+    try:
+        return solve(_OWNER, problem, settings, r)
+    except ValueError:
+        problem.check_shapes()
+        raise
 
 
 def _problem(

@@ -227,6 +227,13 @@ class Problem(NamedTuple):
     unit: float = _EPS  # the rounding of the residuals, for finite differences
     fill: Callable[[np.ndarray, np.ndarray], None] | None = None  # python_fun, into an array; leaves x alone
 
+    def check_shapes(self) -> None:
+        """Name the shapes that compiled functions return, if these are wrong: compiled code cannot."""
+        if is_compiled(self.fun):
+            self.python_fun(self.x0.copy())
+            if self.python_jac is not None:
+                self.python_jac(self.x0.copy())
+
 
 def calls_of(problem: Problem) -> Bursts | PythonCalls:
     """Return what runs the engine on a problem: compiled if its functions are.

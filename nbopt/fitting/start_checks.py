@@ -8,6 +8,7 @@ import numpy as np
 
 from nbopt.fitting.curve_data import Data
 from nbopt.fitting.curve_problem import CurveProblem
+from nbopt.kernels.compile import is_compiled
 
 
 def check_exchange(owner: str, x: Any, y: Any) -> None:
@@ -66,6 +67,16 @@ def check_start(problem: CurveProblem) -> None:
         raise ValueError(
             f"{owner}: the model at p0 ({named_start(problem)}) gives {values[i]} at point {i}{at}; it {must}"
         )
+    if is_compiled(problem.jac):  # the others are checked at each call
+        _check_jacobian(problem)
+
+
+def _check_jacobian(problem: CurveProblem) -> None:
+    """Refuse a Jacobian of the wrong shape: compiled code cannot say which shape it has."""
+    start = problem.named.start.tolist()
+    found, wanted = np.shape(problem.jac(problem.data.x, *start)), (problem.data.y.size, len(start))
+    if found != wanted:
+        raise ValueError(f"{problem.owner}: jac returned shape {found}; it must be {wanted}")
 
 
 def _first_values(problem: CurveProblem) -> np.ndarray:

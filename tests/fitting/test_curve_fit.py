@@ -196,6 +196,7 @@ def test_the_limit_of_evaluations_is_an_error_as_in_scipy():
         (ValueError, {"f": lambda x, a: np.ones(3)}, r"f returned shape \(3,\); ydata has shape \(40,\)"),
         (ValueError, {"f": lambda x, a: np.where(x > 0, a, np.nan)}, "residual 0 is nan"),
         (ValueError, {"jac": lambda x, *p: np.ones((3, 4))}, r"jac returned shape \(3, 4\)"),
+        (ValueError, {"jac": numba.njit(lambda x, a, b, c, d: np.ones((40, 5)))}, r"curve_fit: .*\(40, 5\)"),
         (ValueError, {"f": peak.py_func, "jac": "dual"}, "needs a model compiled"),
         (ValueError, {"method": "newton"}, "method='newton' must be"),
     ],

@@ -1,5 +1,6 @@
 """The problem behind a fit: pinned parameters, other data, and one compilation for all of them."""
 
+import numba
 import numpy as np
 import pytest
 from fit_models import ERRORS, START, X, Y, peak
@@ -60,6 +61,32 @@ def test_other_data_of_the_same_shape():
 def test_a_users_jacobian_of_another_shape_is_refused():
     with pytest.raises(ValueError, match=r"fit: jac returned shape \(3, 4\); it must be \(40, 4\)"):
         fit(peak.py_func, X, Y, START, jac=lambda x, *p: np.ones((3, 4)))
+    wide, flat, later = _jacobians_of_the_wrong_shape()
+    with pytest.raises(ValueError, match=r"fit: jac returned shape \(40, 5\); it must be \(40, 4\)"):
+        fit(peak, X, Y, START, jac=wide)  # the first four columns would have been taken
+    with pytest.raises(ValueError, match=r"fit: jac returned shape \(40,\); it must be \(40, 4\)"):
+        fit(peak, X, Y, START, jac=flat)
+    with pytest.raises(ValueError, match="jac returned an array of another shape"):
+        fit(peak, X, Y, START, jac=later)
+
+
+def _jacobians_of_the_wrong_shape():
+    """Return compiled Jacobians with a column too many, of one dimension, and with a column too few later."""
+    height = START[0]
+
+    @numba.njit
+    def wide(x, a, b, c, d):
+        return np.ones((x.size, 5))
+
+    @numba.njit
+    def flat(x, a, b, c, d):
+        return np.ones(x.size)
+
+    @numba.njit
+    def later(x, a, b, c, d):
+        return np.cos(np.outer(x, np.arange(4.0 if a == height else 3.0)))
+
+    return wide, flat, later
 
 
 @pytest.mark.parametrize("what", ["conf_int", "bootstrap"])

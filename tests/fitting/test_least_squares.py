@@ -329,6 +329,11 @@ def test_bad_input_gets_a_sentence(changes, words):
         least_squares(**given)
 
 
+def test_the_shape_of_a_compiled_jacobian_is_named():
+    with pytest.raises(ValueError, match=r"wrong shape: expected \(2, 2\), actual \(3, 2\)"):
+        least_squares(rosenbrock, [1.0, 1.0], jac=numba.njit(lambda x: np.ones((3, 2))))
+
+
 def test_a_fun_that_is_no_function():
     with pytest.raises(TypeError, match="fun=3 must be callable"):
         least_squares(3, [1.0])
