@@ -93,7 +93,8 @@ def fit(
     -------
     FitResult
         ``params``, ``cov``, ``chisqr``, ..., ``summary()``, ``plot()``, ``predict(x)``, ``conf_int(level)``,
-        ``bootstrap(n)``. A fit that stops early is a result too: `success` is False, `warnings` says why.
+        ``bootstrap(n)``. A fit that stops early is a result too, and so is one whose model depends
+        on no parameter at `p0`: `success` is False, `warnings` says why.
 
     Raises
     ------

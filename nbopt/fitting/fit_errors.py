@@ -26,7 +26,12 @@ class Errors(NamedTuple):
 
 
 def errors_of(
-    jac: np.ndarray, names: tuple[str, ...], free: np.ndarray, sides: np.ndarray, noise: float = 0.0
+    jac: np.ndarray,
+    names: tuple[str, ...],
+    free: np.ndarray,
+    sides: np.ndarray,
+    noise: float = 0.0,
+    floor: np.ndarray | None = None,
 ) -> Errors:
     """Return the errors of all parameters from the Jacobian by the free ones.
 
@@ -41,6 +46,8 @@ def errors_of(
         -1 or 1 for those on a lower or upper bound, else 0.
     noise : float
         Relative error of the Jacobian, more than its rounding, if it comes from finite differences.
+    floor : ndarray of shape (k,), optional
+        Lengths of the columns up to which they count as 0: no effect of the parameter is seen in the data.
 
     Returns
     -------
@@ -63,7 +70,7 @@ def errors_of(
         lengths = np.sqrt(np.einsum("ij,ij->j", J, J))
     if not np.isfinite(lengths).all():
         return _unknown(names, free, words)
-    lost = lengths == 0.0
+    lost = lengths <= (0.0 if floor is None else floor[inner])
     for i in np.flatnonzero(lost):
         name = names[places[i]]
         words.append(f"The model does not depend on {name} at the solution: its standard error is infinite.")

@@ -62,7 +62,8 @@ def plot(result: Any, level: float, axes: Any) -> Any:
 def _label(result: Any) -> str:
     """Return the name of the curve."""
     name = name_of_cost(result).replace("chi square", "χ²")
-    return f"fit, {name}/{result.nfree} = {result.redchi:.3g}"
+    state = "" if result.success else " (NOT CONVERGED)"
+    return f"fit{state}, {name}/{result.nfree} = {result.redchi:.3g}"
 
 
 def _abscissa(data: Any) -> tuple[np.ndarray, bool]:

@@ -26,6 +26,7 @@ _EPS = 2.0**-52
 # By how much the root of a robust cost may rise less than on average within an error: until that is said;
 # and within what limits conf_int() follows the error rather than the cost.
 _LESS, _EVEN = 0.7, (0.9, 2.0)
+_FLAT = -4  # a status beside those of least_squares
 _UNLIKELY = 5.0 * 2.0**0.5  # five standard deviations of a reduced chi square, times the root of nfree
 
 
@@ -69,7 +70,7 @@ class FitResult:
         place of 2.
     success : bool
     status : int
-        As for `least_squares`.
+        As for `least_squares`; -4, and no success, where the model depends on no free parameter.
     message : str
         Why the fit stopped.
     warnings : list of str
@@ -135,16 +136,36 @@ class FitResult:
         named, jac = self.problem.named, self.sandwich.jac if self.sandwich else found["jac"]
         if self.problem.poisson:
             jac = information_rows(jac, self.best_fit, self.problem.data.y)
-        noise = NOISE.get(found["jac_method"], 0.0)
-        errors = errors_of(jac, named.names, named.free, found["active_mask"], noise)
+        noise, floor = NOISE.get(found["jac_method"], 0.0), self._floor()
+        errors = errors_of(jac, named.names, named.free, found["active_mask"], noise, floor)
         with np.errstate(invalid="ignore"):  # infinite, times the variance 0 of an exact fit
             self.cov, self._known = errors.cov * self.variance, errors.known
         self._open = errors.open
         with np.errstate(all="ignore"):
             self._lengths = np.sqrt(np.einsum("ij,ij->j", jac, jac))
+        if self.success and (self._lengths <= floor).all():
+            self._take_back_success()
         self._stretch = self._stretches(found["active_mask"], noise)
         self.warnings = [*self._misfits(), *errors.warnings, *self._given_up()]
         self.params = self._parameters(found["active_mask"])
+
+    def _floor(self) -> np.ndarray:
+        """Return up to which length of its column a change of a parameter by its own size is rounding.
+
+        A parameter that started at 0 has no size that is known: only a column of zeros counts.
+        """
+        start, end = (np.abs(x[self.problem.named.free]) for x in (self.problem.named.start, self.x))
+        size = np.where(start > 0.0, np.maximum(start, end), np.inf)
+        return _EPS * float(np.linalg.norm(self.residual)) / size
+
+    def _take_back_success(self) -> None:
+        """Say that a fit of which no parameter has an effect has found nothing: others fit as well."""
+        at_start = np.array_equal(self.x, self.problem.named.start)
+        self.success, self.status = False, _FLAT
+        self.message = (
+            f"The model does not depend on any free parameter at {'p0' if at_start else 'the last point'}: "
+            "start elsewhere, or see whether the model uses them."
+        )
 
     def _stretches(self, sides: np.ndarray, noise: float) -> np.ndarray:
         """Return, for each free parameter, by how much more the root of the cost rises within its error.

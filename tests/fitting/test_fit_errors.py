@@ -34,6 +34,10 @@ def test_a_parameter_that_nothing_depends_on():
     assert found.cov[3, 3] == np.inf and np.isnan(found.cov[3, 0]) and np.isfinite(found.cov[0, 1])
     np.testing.assert_array_equal(found.open, [[0.0], [0.0], [0.0], [1.0]])
     assert found.warnings[0].startswith("The model does not depend on d")
+    lost[:, 2] = 1e-30
+    below = errors_of(lost, NAMES, FREE, np.zeros(3), floor=np.array([0.0, 0.0, 1e-29]))
+    np.testing.assert_array_equal(below.cov, found.cov)
+    assert below.warnings == found.warnings
 
 
 @pytest.mark.parametrize("noise, tolerance", [(0.0, 0.0), (1e-12, 1e-9), (1e-8, 1e-7)])

@@ -31,6 +31,11 @@ def test_data_fit_band_and_residuals(given):
     figure.canvas.draw()
 
 
+def test_a_fit_that_failed_is_not_labelled_as_one_that_converged():
+    above, _ = fit(MODEL, X, Y, START, max_nfev=2).plot().axes
+    assert any(name.startswith("fit (NOT CONVERGED), ") for name in above.get_legend_handles_labels()[1])
+
+
 def test_on_axes_of_the_caller_and_at_another_level():
     _, axes = plt.subplots(1, 2)
     figure = fit(MODEL, X, COUNTS, (4.0, 0.0, 1.0, 1.0), cost="poisson").plot(0.5, axes)

@@ -4,6 +4,7 @@ import copy
 import math
 import pickle
 
+import numba
 import numpy as np
 import pytest
 from fit_models import COUNTS, ERRORS, START, X, Y, peak
@@ -63,6 +64,34 @@ def test_a_fit_that_stops_early_is_a_result_and_says_so():
     assert not result.success and result.status == 0
     assert result.warnings[0].startswith("The fit did not converge: The maximum number")
     assert "NOT CONVERGED" in result.summary() and "not converged" in repr(result)
+
+
+@numba.njit
+def bell(x, height, centre, base):
+    return height * np.exp(-0.5 * (x - centre) ** 2) + base
+
+
+@pytest.mark.parametrize("model", [bell, bell.py_func], ids=["exact", "differences"])
+@pytest.mark.parametrize("centre", [15.0, 60.0], ids=["lost in rounding", "zero"])
+def test_a_start_where_the_model_depends_on_nothing_is_no_success(model, centre):
+    x = np.linspace(-3.0, 3.0, 30)
+    y = bell(x, 2.0, 0.5, 0.0) + 0.1 * np.cos(9.0 * x)
+    result = fit(model, x, y, (1.0, centre, 0.0), fixed="base")
+    assert not result.success and result.status == -4 and "NOT CONVERGED" in result.summary()
+    assert result.warnings[0].startswith(
+        "The fit did not converge: The model does not depend on any free parameter at p0: start elsewhere"
+    )
+    found = fit(model, x, y, (1.0, centre, 0.0))  # the base converges, the others are said to be lost
+    assert found.success and found.params.base.stderr < 1.0
+    assert found.params.height.stderr == found.params.centre.stderr == math.inf
+    assert [words.split(" at ")[0][-6:] for words in found.warnings] == ["height", "centre"]
+
+
+def test_a_parameter_that_is_0_has_an_error_all_the_same():
+    x = np.array([-1.0, 0.0, 1.0])
+    for start in (0.0, 1.0, 1e-9):
+        result = fit(lambda x, a: a * x, x, np.array([1.0, -2.0, 1.0]), start)
+        assert result.success and result.params.a.stderr == pytest.approx(math.sqrt(1.5))
 
 
 def test_zero_residuals():
