@@ -13,6 +13,7 @@ from nbopt.autodiff.finite_differences import METHODS as DIFFERENCES
 from nbopt.fitting.losses import KINDS
 from nbopt.fitting.steps import unbounded
 from nbopt.optim.near_miss import did_you_mean
+from nbopt.solvers.real_numbers import real_numbers
 
 METHODS = ("trf", "dogbox", "lm")
 _EPS, _FREE = 2.0**-52, (-math.inf, math.inf)
@@ -21,10 +22,11 @@ _EPS, _FREE = 2.0**-52, (-math.inf, math.inf)
 def read_start(owner: str, name: str, x0: Any) -> np.ndarray:
     """Return a float64 copy of the start, of one dimension, or say what is wrong with it."""
     x = np.array(x0)
-    if x.dtype.kind not in "fiubO":
-        raise ValueError(f"{owner}: {name} has dtype {x.dtype}; it must be real numbers")
     if x.dtype != np.float64 or x.ndim == 0:
-        x = np.atleast_1d(x.astype(np.float64))
+        try:
+            x = np.atleast_1d(real_numbers(x))
+        except TypeError as error:
+            raise ValueError(f"{owner}: {name} {error}") from None
     if x.ndim > 1:
         raise ValueError(f"{owner}: {name} has shape {x.shape}; it must have at most 1 dimension")
     if not x.size:

@@ -16,7 +16,7 @@ def read_bounds(bounds: Any, n: int) -> tuple[np.ndarray, np.ndarray] | None:
     Parameters
     ----------
     bounds : scipy.optimize.Bounds, or sequence of (min, max)
-        None or an infinity where there is no bound. One pair holds for all variables.
+        None or an infinity where there is no bound. One pair holds for all variables, as in scipy.
     n : int
 
     Returns
@@ -75,12 +75,19 @@ def _ends(bounds: Any) -> tuple[Any, Any]:
         pairs = [tuple(pair) for pair in bounds]
         if any(len(pair) != 2 for pair in pairs):
             raise ValueError("minimize: bounds must be pairs (min, max), one for each variable")
-        lower = [-math.inf if low is None else float(low) for low, _ in pairs]
-        return lower, [math.inf if high is None else float(high) for _, high in pairs]
+        lower = [-math.inf if low is None else _end(low) for low, _ in pairs]
+        return lower, [math.inf if high is None else _end(high) for _, high in pairs]
     except TypeError:
         raise TypeError(
             f"minimize: bounds={bounds!r} must be a sequence of pairs (min, max), or scipy.optimize.Bounds"
         ) from None
+
+
+def _end(value: Any) -> float:
+    """Return a bound as a float; text is none."""
+    if isinstance(value, str | bytes):
+        raise TypeError
+    return float(value)
 
 
 def move_within(x: np.ndarray, lower: np.ndarray, upper: np.ndarray) -> None:

@@ -35,6 +35,7 @@ from nbopt.solvers.exact_gradient import without_wrapping
 from nbopt.solvers.handle import Handle
 from nbopt.solvers.objective import objective
 from nbopt.solvers.options import DEFAULTS, Options, read_first_order, read_options
+from nbopt.solvers.real_numbers import real_numbers
 from nbopt.solvers.run import run
 from nbopt.solvers.single_precision import UNIT, is_single, narrow_result, representable
 from nbopt.solvers.vector_adafactor import VectorAdafactor
@@ -113,8 +114,9 @@ def minimize(
     hess, hessp : optional
         Not used; a RuntimeWarning says so.
     bounds : scipy.optimize.Bounds or sequence of (min, max), optional
-        None or an infinity where there is no bound; of method "lbfgs" only. No point beyond them is
-        evaluated, by finite differences neither. `x0` is moved within them, with an OptimizeWarning.
+        None or an infinity where there is no bound; of method "lbfgs" only. A single pair in the sequence, as
+        in ``[(0, 1)]``, holds for all variables. No point beyond them is evaluated, by finite differences
+        neither. `x0` is moved within them, with an OptimizeWarning.
     constraints : optional
         Not supported; a ValueError says so.
     tol : float, optional
@@ -262,9 +264,10 @@ def _start(x0: Any) -> np.ndarray:
     """Return a float64 copy of the start, or say what is wrong with it."""
     x = np.array(x0) if type(x0) is not np.ndarray else x0.copy()
     if x.dtype != np.float64:
-        if x.dtype.kind not in "fiubO":
-            raise TypeError(f"minimize: x0 has dtype {x.dtype}; it must be real numbers")
-        x = x.astype(np.float64)
+        try:
+            x = real_numbers(x)
+        except TypeError as error:
+            raise TypeError(f"minimize: x0 {error}") from None
     if x.ndim != 1:
         if x.ndim > 1:
             raise ValueError(f"minimize: x0 has shape {x.shape}; it must have one dimension")

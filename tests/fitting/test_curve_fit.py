@@ -189,6 +189,7 @@ def test_the_limit_of_evaluations_is_an_error_as_in_scipy():
         (TypeError, {"tolerance": 1}, "unknown option 'tolerance'"),
         (TypeError, {"bound": (0, 1)}, r"unknown option 'bound'; known are .*did you mean 'bounds'\?"),
         (TypeError, {"max_fev": 9}, r"did you mean 'max_nfev'\?"),
+        (ValueError, {"p0": np.array(["1", 2, 3, 4], object)}, "p0 holds '1'; it must be real numbers"),
         (TypeError, {"p0": [1.0, 2.0]}, "f takes 4 parameters after x, but p0 has 2"),
         (TypeError, {"xdata": X[:3], "ydata": Y[:3]}, "must not exceed the number of data points=3"),
         (ValueError, {"f": lambda x, *p: x}, "Unable to determine number of fit parameters"),

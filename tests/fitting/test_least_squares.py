@@ -305,6 +305,8 @@ def test_an_error_in_the_function_reaches_the_caller():
         ({"x0": []}, "x0 is empty"),
         ({"x0": [1.0, np.nan]}, r"x0\[1\]=nan must be finite"),
         ({"x0": [1j, 0]}, "must be real numbers"),
+        ({"x0": "1,2"}, "least_squares: x0 has dtype <U3; it must be real numbers"),
+        ({"x0": {"a": 1.0}}, "least_squares: x0 holds {'a': 1.0}; it must be real numbers"),
         ({"bounds": (1,)}, "bounds must contain 2 elements"),
         ({"bounds": ([0, 0, 0], 5)}, "Inconsistent shapes between bounds"),
         ({"bounds": ([0, 5], [5, 5])}, r"strictly less than each upper bound; those of x0\[1\]"),

@@ -72,6 +72,7 @@ def test_no_bounds_at_all(bounds):
         ([(0, 1, 2), (0, 1, 2)], ValueError, "must be pairs"),
         (np.zeros((2, 3)), ValueError, r"shape \(2, 3\)"),
         ([(0, [1]), (0, 1)], TypeError, "must be a sequence of pairs"),
+        ([(0, "1"), (0, 1)], TypeError, r"bounds=\[\(0, '1'\), .* must be a sequence of pairs"),
     ],
 )
 def test_what_is_refused(bounds, error, match):

@@ -137,7 +137,10 @@ def test_starts_with_strides():
         ([], ValueError, "x0 is empty"),
         ([1j, 2.0], TypeError, "dtype complex128; it must be real"),
         (["a"], TypeError, "must be real"),
-        ([None, 1.0], (TypeError, ValueError), None),
+        ("1,2", TypeError, "minimize: x0 has dtype <U3; it must be real numbers"),
+        (np.array(["1", "2"], object), TypeError, "minimize: x0 holds '1'; it must be real numbers"),
+        ({"a": 1.0}, TypeError, "minimize: x0 holds {'a': 1.0}; it must be real numbers"),
+        ([None, 1.0], TypeError, "minimize: x0 holds None"),
     ],
 )
 def test_starts_that_are_refused(x0, error, match):
