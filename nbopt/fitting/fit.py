@@ -61,7 +61,8 @@ def fit(
     fixed : str, iterable of str, or dict of str to float, optional
         Parameters that are not fitted: they keep their start, or the value in the dict.
     bounds : dict of str to (lower, upper), or (lower, upper), or `scipy.optimize.Bounds`, optional
-        Bounds of some parameters by name, None meaning none; or of all, as in `curve_fit`.
+        Bounds of some parameters by name, None meaning none; or all lower and all upper ones, as in
+        `curve_fit`.
     sigma : array_like of shape (m,) or (m, m), or float, optional
         Standard errors of `y`, all positive, or their covariance matrix, positive definite.
     absolute_sigma : bool, optional

@@ -11,6 +11,7 @@ import numpy as np
 from scipy.optimize import Bounds
 
 from nbopt.optim.near_miss import did_you_mean
+from nbopt.solvers.real_numbers import real_numbers
 
 
 class Named(NamedTuple):
@@ -126,11 +127,13 @@ def _none_of(name: Any, names: tuple[str, ...]) -> str:
 
 
 def _number(owner: str, argument: str, name: str, value: Any) -> float:
-    """Return a finite number, or say which is none."""
+    """Return a finite number, or say which is none: text that reads like one is none."""
     try:
-        number = float(value)
+        number = None if isinstance(value, str | bytes) else float(value)
     except (TypeError, ValueError):
-        raise TypeError(f"{owner}: {argument}: {name}={value!r} must be a real number") from None
+        number = None
+    if number is None:
+        raise TypeError(f"{owner}: {argument}: {name}={value!r} must be a real number")
     if not math.isfinite(number):
         raise ValueError(f"{owner}: {argument}: {name}={number} must be finite")
     return number
@@ -152,6 +155,8 @@ def _start(
         within = zip(signature.values(), lower.tolist(), upper.tolist(), strict=True)
         values = [_within(low, high) if default is None else default for default, low, high in within]
     else:
+        if isinstance(p0, str | bytes):
+            raise TypeError(f"{owner}: p0={p0!r} must be numbers, or a dict of names and numbers")
         try:
             values = list(p0) if np.ndim(p0) else [p0]
         except TypeError:
@@ -190,37 +195,52 @@ def _within(low: float, high: float) -> float:
 
 def _bounds(owner: str, bounds: Any, names: tuple[str, ...]) -> tuple[np.ndarray, np.ndarray]:
     """Return lower and upper bounds of all parameters."""
-    n = len(names)
+    n, pairs = len(names), ""
     lower, upper = np.full(n, -math.inf), np.full(n, math.inf)
     if bounds is None:
         return lower, upper
     if isinstance(bounds, Mapping):
         for name, pair in bounds.items():
-            if name not in names:
-                raise ValueError(f"{owner}: bounds names {name!r}, which is {_none_of(name, names)}")
-            if not isinstance(pair, tuple | list | np.ndarray) or len(pair) != 2:
-                raise ValueError(f"{owner}: bounds: {name}={pair!r} must be a pair (lower, upper)")
-            i = names.index(name)
-            try:
-                lower[i] = -math.inf if pair[0] is None else pair[0]
-                upper[i] = math.inf if pair[1] is None else pair[1]
-            except (TypeError, ValueError):
-                raise ValueError(f"{owner}: bounds: {name}={pair!r} must be two numbers, or None") from None
+            i, ends = _bounds_of_one(owner, name, pair, names)
+            lower[i], upper[i] = ends
     else:
+        pairs = f"pairs go into a dict of names, such as {{{names[0]!r}: (0, None)}}"
         ends = (bounds.lb, bounds.ub) if isinstance(bounds, Bounds) else bounds
         if not isinstance(ends, tuple | list | np.ndarray) or len(ends) != 2:
-            raise ValueError(
-                f"{owner}: bounds must be two sequences, lower and upper, or a dict of names and pairs, "
-                f"such as {{{names[0]!r}: (0, None)}}"
-            )
+            raise ValueError(f"{owner}: bounds must be two sequences, lower and upper; {pairs}")
         try:
-            lower[:], upper[:] = ends[0], ends[1]
+            lower[:], upper[:] = _side(ends[0], -math.inf), _side(ends[1], math.inf)
         except (TypeError, ValueError):
-            raise ValueError(f"{owner}: bounds: lower and upper must have {n} numbers each, or one") from None
+            raise ValueError(
+                f"{owner}: bounds: lower and upper must have {n} numbers each, or one; {pairs}"
+            ) from None
     for i, name in enumerate(names):
         if not lower[i] < upper[i]:
             raise ValueError(
                 f"{owner}: bounds: the lower bound of {name}, {lower[i]}, "
-                f"must be less than the upper, {upper[i]}"
+                f"must be less than the upper, {upper[i]}{pairs and f' (bounds are lower, upper; {pairs})'}"
             )
     return lower, upper
+
+
+def _bounds_of_one(
+    owner: str, name: Any, pair: Any, names: tuple[str, ...]
+) -> tuple[int, tuple[float, float]]:
+    """Return the place of a parameter and its bounds."""
+    if name not in names:
+        raise ValueError(f"{owner}: bounds names {name!r}, which is {_none_of(name, names)}")
+    if not isinstance(pair, tuple | list | np.ndarray) or len(pair) != 2:
+        raise ValueError(f"{owner}: bounds: {name}={pair!r} must be a pair (lower, upper)")
+    try:
+        return names.index(name), (_side(pair[0], -math.inf).item(), _side(pair[1], math.inf).item())
+    except (TypeError, ValueError):
+        raise ValueError(f"{owner}: bounds: {name}={pair!r} must be two numbers, or None") from None
+
+
+def _side(ends: Any, unbounded: float) -> np.ndarray:
+    """Return bounds of one side; None is no bound."""
+    values = np.asarray(ends)
+    if values.dtype == object:
+        known = [unbounded if end is None else end for end in values.flat]
+        values = np.array(known, object).reshape(values.shape)
+    return real_numbers(values)

@@ -230,7 +230,7 @@ def with_nan(a, at):
         (ValueError, {"bounds": {"Base": (2.0, 1.0)}}, "base; did you mean 'base'?"),
         (ValueError, {"fixed": {"base": 5.0}, "bounds": {"base": (0, 1)}},
          r"fixed holds base at 5.0 outside its bounds: it must lie in \[0.0, 1.0\]"),
-        (ValueError, {"bounds": [(0, 1), (0, 1), (0, 1), (0, 1)]}, "two sequences, lower and upper, or"),
+        (ValueError, {"bounds": [(0, 1), (0, 1), (0, 1), (0, 1)]}, "two sequences, lower and upper; pairs"),
         (ValueError, {"fixed": "depth"}, "fixed names 'depth', which is none of height"),
         (ValueError, {"fixed": NAMES}, "fixed holds every parameter"),
         (ValueError, {"cost": "chi2"}, "cost='chi2' must be one of"),

@@ -17,6 +17,8 @@ CASES = [
     ({"b": 2, "a": 1}, (), None, [1, 2, 3], [0, 1, 2], [-np.inf] * 3, [np.inf] * 3),
     (None, "a", (0, [1, np.inf, 5]), [0.5, 1, 3], [1, 2], [0] * 3, [1, np.inf, 5]),
     (None, {"b": 9}, {"a": (None, -2)}, [-3, 9, 3], [0, 2], [-np.inf] * 3, [-2, np.inf, np.inf]),
+    ([1, 2, 4], (), (0, None), [1, 2, 4], [0, 1, 2], [0] * 3, [np.inf] * 3),
+    ([1, 2, 4], (), ([0, None, 1], None), [1, 2, 4], [0, 1, 2], [0, -np.inf, 1], [np.inf] * 3),
     ({"a": 1}, {"b": 9}, Bounds(0, 10), [1, 9, 3], [0, 2], [0] * 3, [10] * 3),
     ({"a": 1, "b": 2}, ["c", "b"], {"b": (1, 6)}, [1, 2, 3], [0], [-np.inf, 1, -np.inf], [np.inf, 6, np.inf]),
 ]
@@ -44,6 +46,10 @@ def test_a_model_of_any_number_takes_the_names_of_a_dict_or_numbers():
     "error, given, words",
     [
         (TypeError, (3j, (), None), "a=3j must be a real number|takes 3 parameters"),
+        (TypeError, ("1,2,3", (), None), "p0='1,2,3' must be numbers, or a dict of names and numbers"),
+        (TypeError, (["1", 2, 3], (), None), "p0: a='1' must be a real number"),
+        (TypeError, ({"a": "1", "b": 2, "c": 3}, (), None), "p0: a='1' must be a real number"),
+        (ValueError, ([1, 2, 3], (), {"a": (0, "5")}), r"bounds: a=\(0, '5'\) must be two numbers, or None"),
         (TypeError, ([1, 2, 3], 5, None), "fixed=5 must be names"),
         (TypeError, ([1, 2, 3], [0], None), "fixed holds 0; it must hold names"),
         (ValueError, ([1, 2, 3], {"a": np.inf}, None), "fixed: a=inf must be finite"),
@@ -57,8 +63,19 @@ def test_a_model_of_any_number_takes_the_names_of_a_dict_or_numbers():
         (
             ValueError,
             ([1, 2, 3], (), {"a": (1, 1)}),
-            "lower bound of a, 1.0, must be less than the upper, 1.0",
+            "lower bound of a, 1.0, must be less than the upper, 1.0$",
         ),
+        (
+            ValueError,
+            ([1, 2, 3], (), ([0, 0, 0], [1, 0, 1])),
+            r"bound of b, 0.0, must .* upper, 0.0 \(bounds are lower, upper; pairs go into a dict of names",
+        ),
+        (
+            ValueError,
+            ([1, 2, 3], (), [(0, 1)] * 3),
+            "must be two sequences, lower and upper; pairs go into a",
+        ),
+        (ValueError, ([1, 2, 3], (), ("0", 1)), "lower and upper must have 3 numbers each"),
     ],
 )
 def test_what_is_wrong_is_said(error, given, words):
