@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import numpy as np
@@ -93,6 +94,10 @@ def bootstrap(result: Any, n: int, kind: str | None, seed: Any) -> Bootstrap:
     if kind is None:
         kind = "residuals" if result.estimated else "parametric"
     resampler = Resampler(result, kind, seed)
+    lost = [name for name, p in result.params.items() if np.isinf(p.stderr)]
+    if lost:
+        open_ = f"the data do not determine {', '.join(lost)}"
+        warnings.warn(f"bootstrap: {open_}: the spread of the fits is not their error", stacklevel=3)
     params = np.tile(result.x, (n, 1))
     rows = RowSolves.of(problem, result.x)
     if rows is not None:

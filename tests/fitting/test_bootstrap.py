@@ -77,3 +77,10 @@ def test_a_robust_loss_draws_its_residuals_and_leaves_the_fit_where_it_was():
     found = result.bootstrap(150, seed=1)
     assert abs(found.params.mean() - result.params.slope.value) < 0.25 * found.stderr[0]
     assert found.stderr[0] == pytest.approx(result.params.slope.stderr, rel=0.25)
+
+
+def test_that_the_data_do_not_determine_a_parameter_is_said():
+    result = fit(lambda x, a, b: a * x + 0.0 * b, X, 2.0 * X + 0.1 * np.cos(9.0 * X))
+    with pytest.warns(UserWarning, match="bootstrap: the data do not determine b: the spread") as caught:
+        found = result.bootstrap(20, seed=1)
+    assert caught[0].filename == __file__ and found.stderr[0] > 0.0
