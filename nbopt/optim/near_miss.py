@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import Any
 
 
-def nearest(given: Any, known: Iterable[str], likeness: float = 0.7) -> str | None:
+def nearest(given: Any, known: Iterable[str], likeness: float = 0.65) -> str | None:
     """Return the known name that is nearest to what was given, None if none is near; case does not matter."""
     lower = {name.lower(): name for name in known}
     close = difflib.get_close_matches(str(given).lower(), lower, 1, likeness)

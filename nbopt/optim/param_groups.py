@@ -33,7 +33,8 @@ def read_groups(owner: str, params: Any) -> list[dict[str, Any]]:
     if isinstance(params, set | frozenset):
         raise TypeError(f"{owner}: params is a set, which has no order; pass a list")
     if isinstance(params, str | bytes) or not isinstance(params, Iterable):
-        raise TypeError(f"{owner}: params must be an iterable, but got {type(params).__name__}")
+        hint = "; pass its parameters()" if hasattr(params, "parameters") else ""  # a torch module
+        raise TypeError(f"{owner}: params must be an iterable, but got {type(params).__name__}{hint}")
     items = list(params)
     if not items:
         raise ValueError(f"{owner}: params is empty; there is nothing to optimize")

@@ -2,6 +2,7 @@
 
 import collections
 import copy
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -96,6 +97,7 @@ REFUSED = {
     "set": ({1, 2}, TypeError, "is a set, which has no order"),
     "set in a group": ([{"params": {1, 2}}], TypeError, "is a set, which has no order"),
     "string": ("abc", TypeError, "must be an iterable, but got str"),
+    "module": (SimpleNamespace(parameters=list), TypeError, r"Namespace; pass its parameters\(\)"),
     "number": (3, TypeError, "must be an iterable, but got int"),
     "none": (None, TypeError, "must be an iterable, but got NoneType"),
     "empty list": ([], ValueError, "params is empty"),
