@@ -292,7 +292,8 @@ def _check_count(fun: Any, args: tuple[Any, ...]) -> None:
     names, least = [p.name for p in known], sum(p.default is p.empty for p in known)
     if not least <= 1 + len(args) <= len(names):
         takes = ", ".join(names[1:]) or "nothing"
-        raise TypeError(f"minimize: {fun.__name__} takes {takes} after x; args has {len(args)} of that")
+        hint = "; args must be a tuple, not a list" if len(args) == 1 and isinstance(args[0], list) else ""
+        raise TypeError(f"minimize: {fun.__name__} takes {takes} after x; args has {len(args)} of that{hint}")
 
 
 def _check_results(fun: Any, jac: Any, what: str, kinds: tuple[Any, ...]) -> None:
@@ -312,12 +313,12 @@ def _check_results(fun: Any, jac: Any, what: str, kinds: tuple[Any, ...]) -> Non
 
 def _build(fun: Any, jac: Any, what: str, args: tuple[Any, ...], make: Callable | None) -> Entry:
     """Compile the entry of ``fun`` for arguments of these types."""
+    _check_count(fun, args)
     try:
         kinds = tuple(numba.typeof(a) for a in args)
     except (ValueError, NumbaError) as error:
         raise NotNative(str(error)) from None
     layout = _Layout(kinds)
-    _check_count(fun, args)
     if make is None:
         _check_results(fun, jac, what, kinds)
         entry = _WRITERS[what](fun, jac, layout.load())

@@ -64,7 +64,8 @@ def as_value(f: Any) -> float:
         isinstance(f, str | bytes | complex | np.complexfloating) or not hasattr(f, "__float__")
     ):
         what = "None" if f is None else f"{type(f).__name__} {f!r}"
-        raise TypeError(f"minimize: fun returned {what}; it must return a real number")
+        hint = " (with the gradient beside it: jac=True)" if isinstance(f, tuple) and len(f) == 2 else ""
+        raise TypeError(f"minimize: fun returned {what}; it must return a real number{hint}")
     return float(f)
 
 

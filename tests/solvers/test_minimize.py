@@ -335,6 +335,14 @@ def test_functions_that_return_no_number(result):
         minimize(njit(lambda x: x), START)
 
 
+def test_what_is_missing_is_said():
+    for both in (lambda x: (1.0, x), njit(lambda x: (1.0, x))):
+        with pytest.raises(TypeError, match=r"must return a real number \(with the gradient.*: jac=True\)"):
+            minimize(both, START)
+    with pytest.raises(TypeError, match="takes a, b after x; args has 1 of that; args must be a tuple"):
+        minimize(shifted, START, args=[1.0, 2.0], jac=True)
+
+
 def test_gradients_of_the_wrong_shape():
     n = re.escape(f"({len(START)},)")
     for fun in (lambda x: (x[0], x[:1]), njit(lambda x: (x[0], x[:1]))):
