@@ -13,6 +13,8 @@ from scipy.optimize import Bounds
 from nbopt.optim.near_miss import did_you_mean
 from nbopt.solvers.real_numbers import real_numbers
 
+_APART = "; each parameter is an argument of its own: model(x, a, b)"
+
 
 class Named(NamedTuple):
     """All parameters of a model in its order; ``free`` are the places of those that are not fixed."""
@@ -164,8 +166,8 @@ def _start(
         names = tuple(signature or (f"p{i}" for i in range(len(values))))
         if len(values) != len(names):
             raise TypeError(
-                f"{owner}: the model takes {len(names)} parameters after x "
-                f"({', '.join(names)}), but p0 has {len(values)}"
+                f"{owner}: the model takes {len(names)} parameters after x ({', '.join(names)}), but p0 has "
+                f"{len(values)}{_APART if len(names) == 1 else ''}"
             )
     return names, np.array([_number(owner, "p0", n, v) for n, v in zip(names, values, strict=True)])
 

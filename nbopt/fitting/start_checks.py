@@ -43,6 +43,11 @@ def check_start(problem: CurveProblem) -> None:
     values = _first_values(problem)
     if values.dtype.kind not in "fiub":
         raise TypeError(f"{owner}: the model returned {values.dtype}; it must return real numbers")
+    if values.ndim and values.dtype.kind in "iu":
+        raise TypeError(
+            f"{owner}: the model returned {values.dtype}: whole numbers do not show how it depends on its "
+            "parameters; it must return floats (made by np.zeros(n), say, not np.zeros(n, int))"
+        )
     shape = getattr(problem.data.x, "shape", None)
     if values.size != 1 and values.shape != y.shape:
         given = f" for x of shape {shape}" if shape else ""
@@ -83,7 +88,7 @@ def _first_values(problem: CurveProblem) -> np.ndarray:
     """Return what the model gives at the start, or say that it does not take arrays."""
     x, start = problem.data.x, problem.named.start.tolist()
     try:
-        return np.asarray(problem.model(x, *start))
+        values = problem.model(x, *start)
     except ZeroDivisionError as error:
         raise ValueError(
             f"{problem.owner}: the model divides by zero at p0 ({named_start(problem)}); start elsewhere"
@@ -96,6 +101,9 @@ def _first_values(problem: CurveProblem) -> np.ndarray:
             "a value for each x at once, by NumPy's functions (np.exp for math.exp, np.where for if), or "
             "wrapped in np.vectorize"
         ) from error
+    if isinstance(values, list) and is_compiled(problem.model):
+        raise TypeError(f"{problem.owner}: a compiled model must return an array, not a list: np.array(...)")
+    return np.asarray(values)
 
 
 def named_start(problem: CurveProblem) -> str:

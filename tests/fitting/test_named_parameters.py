@@ -46,6 +46,7 @@ def test_a_model_of_any_number_takes_the_names_of_a_dict_or_numbers():
     "error, given, words",
     [
         (TypeError, (3j, (), None), "a=3j must be a real number|takes 3 parameters"),
+        (TypeError, ([1, 2], (), None), "takes 3 parameters after x .a, b, c., but p0 has 2$"),
         (TypeError, ("1,2,3", (), None), "p0='1,2,3' must be numbers, or a dict of names and numbers"),
         (TypeError, (["1", 2, 3], (), None), "p0: a='1' must be a real number"),
         (TypeError, ({"a": "1", "b": 2, "c": 3}, (), None), "p0: a='1' must be a real number"),
@@ -81,3 +82,8 @@ def test_a_model_of_any_number_takes_the_names_of_a_dict_or_numbers():
 def test_what_is_wrong_is_said(error, given, words):
     with pytest.raises(error, match=words):
         read_parameters("fit", model, *given)
+
+
+def test_parameters_in_one_argument_are_hinted_at():
+    with pytest.raises(TypeError, match=r"takes 1 .* \(p\), but p0 has 2; each .* own: model\(x, a, b\)"):
+        read_parameters("fit", lambda x, p: p[0] * x + p[1], [1, 2], (), None)

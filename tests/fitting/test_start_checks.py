@@ -33,6 +33,14 @@ def test_one_point_may_have_one_number():
         (ValueError, lambda x, a: a * x[0].mean(), np.array([X, X]), Y, "one number for the 8 points"),
         (TypeError, lambda x, a: a * math.exp(x), X, Y, r"takes one number x, not an array of shape \(8,\)"),
         (TypeError, lambda x, a: a if x > 1 else 0.0, X, Y, "np.where for if"),
+        (
+            TypeError,
+            lambda x, a: (a * x).astype(np.int32),
+            X,
+            Y,
+            r"returned int32: whole numbers.*return",
+        ),
+        (TypeError, numba.njit(lambda x, a: [a * v for v in x]), X, Y, "an array, not a list"),
         (ValueError, lambda x, a: 1 / 0, X, Y, r"the model divides by zero at p0 \(a=1\)"),
         (
             ValueError,
