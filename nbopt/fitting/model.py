@@ -95,11 +95,11 @@ def python_residuals(owner: str, f: Any, x: Any, y: np.ndarray) -> Callable[[np.
     return residuals
 
 
-def python_filler(owner: str, f: Any, x: Any, y: np.ndarray) -> Callable[[np.ndarray, np.ndarray], None]:
+def python_filler(owner: str, f: Any, x: Any, y: np.ndarray) -> Callable[[Any, np.ndarray], None]:
     """Return what writes ``f(x, *p) - y`` to an array, p being left alone: the model sees numbers only."""
     shape = y.shape
 
-    def fill(p: np.ndarray, out: np.ndarray) -> None:
+    def fill(p: Any, out: np.ndarray) -> None:
         values = f(x, *p)
         if type(values) is not np.ndarray or values.shape != shape or values.dtype.kind != "f":
             values = _values(owner, values, shape, False)

@@ -225,7 +225,7 @@ class Problem(NamedTuple):
     W: np.ndarray = _NO_WEIGHTS
     loss: Callable[[np.ndarray], None] | None = None
     unit: float = _EPS  # the rounding of the residuals, for finite differences
-    fill: Callable[[np.ndarray, np.ndarray], None] | None = None  # python_fun, into an array; leaves x alone
+    fill: Callable[[Any, np.ndarray], None] | None = None  # python_fun of a line or list, to an array
 
     def check_shapes(self) -> None:
         """Name the shapes that compiled functions return, if these are wrong: compiled code cannot."""
@@ -271,15 +271,19 @@ def calls_of(problem: Problem) -> Bursts | PythonCalls:
     return PythonCalls(problem, jac_of, ways.method, fine)
 
 
+_differences = functools.lru_cache(maxsize=64)(Differences)  # checked once; nobody changes them
+
+
 def _ways(problem: Problem) -> Differences:
     """Return the finite differences to take."""
-    method = "2-point" if problem.jac == "auto" else problem.jac
-    return Differences(method, problem.x0.size, rel_step=problem.diff_step, unit=problem.unit)
+    method, step = "2-point" if problem.jac == "auto" else problem.jac, problem.diff_step
+    make = _differences if isinstance(step, float) else Differences
+    return make(method, problem.x0.size, step, unit=problem.unit)
 
 
 def _central(problem: Problem) -> Differences:
     """Return the central differences for the end of a fit; a step for forward ones is too short there."""
-    return Differences("3-point", problem.x0.size, rel_step=problem.unit ** (1 / 3), unit=problem.unit)
+    return _differences("3-point", problem.x0.size, problem.unit ** (1 / 3), unit=problem.unit)
 
 
 def _change(problem: Problem) -> float:
@@ -287,7 +291,7 @@ def _change(problem: Problem) -> float:
     return _SHARE * problem.size() if problem.refine else 0.0
 
 
-def _filler(problem: Problem) -> Callable[[np.ndarray, np.ndarray], None]:
+def _filler(problem: Problem) -> Callable[[Any, np.ndarray], None]:
     """Return what writes the residuals at a point, which it leaves alone, to an array."""
     fun = problem.python_fun
 
@@ -409,17 +413,19 @@ def _python_differences(problem: Problem, ways: Differences, floor: np.ndarray) 
     rules = *limits, *how_far, central, points, scheme
     kind, W, change = problem.kind, problem.W, _change(problem)
 
+    values = np.empty((2 * n, m))
+    rows, numbers = list(values), list if problem.fill is not None else np.copy
+
     def jac(x: np.ndarray, r: np.ndarray, J: np.ndarray) -> None:
         place_points(x, *rules)
-        values, beside = np.empty((2 * n, m)), x.copy()
-        at_each = zip(x.tolist(), scheme.tolist(), *points.tolist(), strict=True)
-        for i, (at, how, one, two) in enumerate(at_each):
-            beside[i] = one
-            fill(beside, values[2 * i])
+        beside = numbers(x)  # of a model's list each number is taken in a fifth of the time
+        for i, how in enumerate(scheme.tolist()):
+            beside[i] = points[0, i]
+            fill(beside, rows[2 * i])
             if how != FORWARD:
-                beside[i] = two
-                fill(beside, values[2 * i + 1])
-            beside[i] = at
+                beside[i] = points[1, i]
+                fill(beside, rows[2 * i + 1])
+            beside[i] = x[i]
         divide_all(x, r, kind, W, points, scheme, values, J, change, floor)
 
     return jac
