@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from nbopt.kernels.compile import compiled
 from nbopt.kernels.reductions import dot
+from nbopt.kernels.views import row, vector
 from nbopt.solvers.cholesky import cholesky, solve_lower, solve_upper
 
 
@@ -29,9 +30,8 @@ def multiply_pairs(S, Y, slots, fresh, SS, SY):
         a = slots[i]
         for j in range(i + 1):
             b = slots[j]
-            SS[a, b] = dot(S[a], S[b])
-            SS[b, a] = SS[a, b]
-            SY[a, b] = dot(S[a], Y[b])
+            SS[a, b] = SS[b, a] = dot(row(S, a), row(S, b))
+            SY[a, b] = dot(row(S, a), row(Y, b))
 
 
 @compiled
@@ -59,7 +59,7 @@ def factor_middle(SS, SY, slots, theta, L, J):
 @compiled
 def multiply_middle(L, J, m, v, result):
     """Write M v to ``result``."""
-    lower = result[m:]
+    lower = vector(result, m, m)
     for i in range(m):
         total = v[m + i]
         for k in range(i):
@@ -79,8 +79,8 @@ def w_transposed(S, Y, slots, theta, d, result):
     """Write W'd to ``result``."""
     m = slots.size
     for j in range(m):
-        result[j] = dot(Y[slots[j]], d)
-        result[m + j] = theta * dot(S[slots[j]], d)
+        result[j] = dot(row(Y, slots[j]), d)
+        result[m + j] = theta * dot(row(S, slots[j]), d)
 
 
 @compiled(inline=True)

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from nbopt.kernels.compile import compiled
 from nbopt.kernels.reductions import dot
+from nbopt.kernels.views import row, vector
 from nbopt.solvers.cauchy_point import IMAGE, ROW, C, inside
 from nbopt.solvers.cholesky import cholesky, solve_lower, solve_upper
 from nbopt.solvers.compact import multiply_middle
@@ -55,8 +56,8 @@ def multiply_parts(S, Y, slots, fresh, free, changed, YZY, SAS, E, scratch):
             b = slots[j]
             YZY[a, b] = SAS[a, b] = E[a, b] = E[b, a] = 0.0
         for start in range(0, free.size, block):
-            stop = min(start + block, free.size)
-            _multiply_block(S, Y, slots, i, start, stop, free, YZY, SAS, E, scratch)
+            size = min(block, free.size - start)
+            _multiply_block(S, Y, slots, i, start, size, free, YZY, SAS, E, scratch)
 
 
 @compiled(inline=True)
@@ -75,11 +76,11 @@ def _move_variable(S, Y, slots, old, k, sign, YZY, SAS, E):
 
 
 @compiled(inline=True)
-def _multiply_block(S, Y, slots, i, start, stop, free, YZY, SAS, E, scratch):
+def _multiply_block(S, Y, slots, i, start, size, free, YZY, SAS, E, scratch):
     """Add a block's products of the i-th pair and the older ones, and itself."""
-    a, held, size = slots[i], 0, stop - start
-    free_y, held_s, marks = scratch[0][:size], scratch[1][:size], free[start:stop]
-    y, s = Y[a][start:stop], S[a][start:stop]
+    a, held = slots[i], 0
+    free_y, held_s = vector(row(scratch, 0), 0, size), vector(row(scratch, 1), 0, size)
+    y, s, marks = vector(row(Y, a), start, size), vector(row(S, a), start, size), vector(free, start, size)
     for k in range(marks.size):
         held += int(marks[k] == 0.0)
     for k in range(marks.size):
@@ -87,7 +88,7 @@ def _multiply_block(S, Y, slots, i, start, stop, free, YZY, SAS, E, scratch):
         held_s[k] = (1.0 - marks[k]) * s[k]
     for j in range(i + 1):
         b = slots[j]
-        older_y, older_s = Y[b][start:stop], S[b][start:stop]
+        older_y, older_s = vector(row(Y, b), start, size), vector(row(S, b), start, size)
         if held < size:
             YZY[a, b] += dot(free_y, older_y)
             E[b, a] -= dot(free_y, older_s)
@@ -114,7 +115,7 @@ def factor_reduced(SY, YZY, SAS, E, slots, theta, P, H, Q):
     for i in range(m):
         for j in range(m):
             H[i, j] = E[slots[i], slots[j]]
-        solve_lower(P, m, H[i])
+        solve_lower(P, m, row(H, i))
     for i in range(m):
         for j in range(i + 1):
             total = theta * SAS[slots[i], slots[j]]
@@ -127,7 +128,7 @@ def factor_reduced(SY, YZY, SAS, E, slots, theta, P, H, Q):
 @compiled(inline=True)
 def solve_reduced(P, H, Q, m, v):
     """Overwrite ``v`` with the solution w of ``K w = v``."""
-    below = v[m:]
+    below = vector(v, m, m)
     solve_lower(P, m, v)
     for i in range(m):
         for k in range(m):
@@ -147,47 +148,40 @@ def subspace_step(x, g, target, free, S, Y, slots, theta, L, J, P, H, Q, r, d, s
 
     ``small[C]`` holds W'(target - x); ``r`` is scratch, ``block`` how many variables to work on at a time.
     """
-    m, n, image, v = slots.size, x.size, small[IMAGE], small[ROW]
-    multiply_middle(L, J, m, small[C], image)
+    m, n, image, v = slots.size, x.size, row(small, IMAGE), row(small, ROW)
+    multiply_middle(L, J, m, row(small, C), image)
     for j in range(2 * m):
         v[j] = 0.0
     for start in range(0, n, block):
-        stop = min(start + block, n)
-        part, marks = r[start:stop], free[start:stop]
-        _start_block(x[start:stop], g[start:stop], target[start:stop], theta, part)
-        _subtract_w(S, Y, slots, image, theta, part, start, stop)
-        for k in range(part.size):
-            part[k] *= marks[k]
+        size = min(block, n - start)
+        part = vector(r, start, size)
+        for k in range(size):
+            part[k] = g[start + k] + theta * (target[start + k] - x[start + k])
+        _subtract_w(S, Y, slots, image, theta, part, start)
+        for k in range(size):
+            part[k] *= free[start + k]
         for j in range(m):
-            v[j] += dot(Y[slots[j]][start:stop], part)
-            v[m + j] += theta * dot(S[slots[j]][start:stop], part)
+            v[j] += dot(vector(row(Y, slots[j]), start, size), part)
+            v[m + j] += theta * dot(vector(row(S, slots[j]), start, size), part)
     solve_reduced(P, H, Q, m, v)
     for j in range(2 * m):
         v[j] /= theta
     for start in range(0, n, block):
-        stop = min(start + block, n)
-        part, old, marks = d[start:stop], r[start:stop], free[start:stop]
+        part = vector(d, start, min(block, n - start))
         for k in range(part.size):
-            part[k] = -old[k]
-        _subtract_w(S, Y, slots, v, theta, part, start, stop)
+            part[k] = -r[start + k]
+        _subtract_w(S, Y, slots, v, theta, part, start)
         for k in range(part.size):
-            part[k] *= marks[k] / theta
-
-
-@compiled(inline=True)
-def _start_block(x, g, target, theta, part):
-    """Write the gradient of the model without its pairs, at the Cauchy point, to a block."""
-    for k in range(part.size):
-        part[k] = g[k] + theta * (target[k] - x[k])
+            part[k] *= free[start + k] / theta
 
 
 @compiled
-def _subtract_w(S, Y, slots, v, theta, part, start, stop):
+def _subtract_w(S, Y, slots, v, theta, part, start):
     """Subtract a block of W v."""
     m = slots.size
     for j in range(m):
         a, b = v[j], theta * v[m + j]
-        y, s = Y[slots[j]][start:stop], S[slots[j]][start:stop]
+        y, s = vector(row(Y, slots[j]), start, part.size), vector(row(S, slots[j]), start, part.size)
         for k in range(part.size):
             part[k] -= a * y[k] + b * s[k]
 

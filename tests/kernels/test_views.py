@@ -3,7 +3,7 @@
 import numpy as np
 
 from nbopt.kernels.compile import compiled
-from nbopt.kernels.views import matrix, vector
+from nbopt.kernels.views import matrix, row, vector
 
 
 @compiled
@@ -14,11 +14,14 @@ def _fill(work):
     for i in range(m.shape[0]):
         for j in range(m.shape[1]):
             m[i, j] = 10 * (i + 1) + j
-    return v.size + m.size
+    last = row(m, 1)
+    for j in range(last.size):
+        last[j] += 5
+    return v.size + m.size + last.size
 
 
 def test_views_write_to_the_work_array():
     for dtype in (np.float64, np.float32, np.int64):
         work = np.zeros(14, dtype)
-        assert _fill(work) == 11
-        np.testing.assert_array_equal(work, [0, 0, 1, 2, 3, 10, 11, 12, 13, 20, 21, 22, 23, 0])
+        assert _fill(work) == 15
+        np.testing.assert_array_equal(work, [0, 0, 1, 2, 3, 10, 11, 12, 13, 25, 26, 27, 28, 0])
