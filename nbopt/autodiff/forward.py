@@ -195,7 +195,7 @@ def gradient_entry(fun: Any, n: Any, load: Any) -> Any:
     return single if is_single(n) else stepwise
 
 
-def difference_entry(values: Any, n: int, load: Any) -> Any:
+def misfit_entry(values: Any, n: int, load: Any) -> Any:
     """Return the function ``entry(x, r, jac, data)`` for values minus the second further argument.
 
     Subtracting where the values are read saves an array of duals.

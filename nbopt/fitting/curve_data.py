@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -91,19 +90,16 @@ def spread(data: Data, values: Any) -> Data:
 
 def _numbers(owner: str, name: str, values: Any, finite: bool) -> np.ndarray:
     """Return an array of floats."""
-    if (
-        type(values) is np.ndarray and values.dtype == np.float64 and values.flags.c_contiguous
-    ):  # the faster way
-        flat = values if values.ndim == 1 else values.reshape(-1)
-        if not finite or math.isfinite(flat.dot(flat)):
-            return values
-    try:
-        if np.iscomplexobj(values):
-            raise TypeError("they are complex")
-        array = np.asarray(values, np.float64, order="C")
-    except (TypeError, ValueError) as error:
-        raise type(error)(f"{owner}: {name} must be real numbers: {error}") from None
-    if finite and not np.isfinite(array).all():
+    if type(values) is np.ndarray and values.dtype == np.float64 and values.flags.c_contiguous:
+        array = values  # as most are
+    else:
+        try:
+            if np.iscomplexobj(values):
+                raise TypeError("they are complex")
+            array = np.asarray(values, np.float64, order="C")
+        except (TypeError, ValueError) as error:
+            raise type(error)(f"{owner}: {name} must be real numbers: {error}") from None
+    if finite and np.count_nonzero(np.isfinite(array)) < array.size:  # all() takes twice as long
         bad = tuple(int(k) for k in np.argwhere(~np.isfinite(array))[0])
         at = ", ".join(map(str, bad))
         raise ValueError(f"{owner}: {name} must not contain infs or NaNs; {name}[{at}] is {array[bad]}")

@@ -59,27 +59,28 @@ def residuals_of(f: Any, n: int) -> Any:
     They are kept on the model and live as long as it does; Numba needs one argument per parameter
     written out.
     """
-    residuals = _written_out(f, n, "_nbopt_residuals", "residuals", " - y")
-    if VALUES not in residuals.__dict__:
-        residuals.__dict__[VALUES] = _written_out(f, n, VALUES, "values", "")
-    return residuals
+    made = f.__dict__.setdefault("_nbopt_residuals", {})
+    if n not in made:
+        made[n] = _of_one_vector(f, n, "residuals", " - y")
+        made[n].__dict__[VALUES] = _of_one_vector(f, n, "values")
+    return made[n]
 
 
 def jacobian_of(jac: Any, n: int) -> Any:
     """Return the compiled ``(p, x, y) -> jac(x, *p)`` of a compiled function."""
-    return _written_out(jac, n, "_nbopt_jacobians", "derivatives", "")
-
-
-def _written_out(f: Any, n: int, place: str, name: str, then: str) -> Any:
-    """Return a compiled function that takes the parameters as one vector."""
-    made = f.__dict__.setdefault(place, {})
+    made = jac.__dict__.setdefault("_nbopt_jacobians", {})
     if n not in made:
-        items = ", ".join(f"p[{i}]" for i in range(n))
-        scope: dict[str, Any] = {"f": f}
-        exec(f"def {name}(p, x, y):\n    return f(x, {items}){then}\n", scope)
-        function: Callable = scope[name]
-        made[n] = compiled(function, cache=False)
+        made[n] = _of_one_vector(jac, n, "derivatives")
     return made[n]
+
+
+def _of_one_vector(f: Any, n: int, name: str, then: str = "") -> Any:
+    """Return a compiled function that takes the parameters as one vector."""
+    items = ", ".join(f"p[{i}]" for i in range(n))
+    scope: dict[str, Any] = {"f": f}
+    exec(f"def {name}(p, x, y):\n    return f(x, {items}){then}\n", scope)
+    function: Callable = scope[name]
+    return compiled(function, cache=False)
 
 
 def python_residuals(owner: str, f: Any, x: Any, y: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:

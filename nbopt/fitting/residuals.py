@@ -370,7 +370,7 @@ def dual_entry(fun: Any, args: tuple[Any, ...], n: int, required: bool) -> Any:
         values = fun.__dict__.get(VALUES) if forward.is_single(known) else None
         kind = None if values is None else forward.result_type(values, kinds, known, "least_squares")
         if forward.is_line(kind):
-            return forward.difference_entry(values, known, load)
+            return forward.misfit_entry(values, known, load)
         kind = forward.result_type(fun, kinds, known, "least_squares")
         forward.check_result(kind, "jacobian", "least_squares")
         return forward.jacobian_entry(fun, known, load)

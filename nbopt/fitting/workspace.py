@@ -16,6 +16,7 @@ from nbopt.kernels.views import matrix, vector
 JACOBIAN, BOTH = 3, 4  # what `advance` may answer besides
 
 # Entries of `counts`; after them come the order of the columns, the marks of the bounds, and scratch.
+# COUPLED is 1 once columns of the Jacobian were too nearly parallel for `gram`.
 N, M, PHASE, NIT, NFEV, NJEV, MAX_NFEV, PAUSE, REASON, LOSS, JAC_SCALE, COSINES, POLISH = range(13)
 POLISHING, BLIND, CUT, ENDING, STEP, REFINE, LAST, CENTRAL = range(13, 21)
 TOGETHER, BROUGHT, STALE, COUPLED, HEAD = range(21, 26)

@@ -10,10 +10,10 @@ from nbopt.autodiff.forward import (
     JACOBIAN,
     MANY,
     check_result,
-    difference_entry,
     gradient_entry,
     is_single,
     jacobian_entry,
+    misfit_entry,
     result_type,
     width_for,
 )
@@ -68,12 +68,12 @@ def test_jacobian_entry(n):
 
 
 @pytest.mark.parametrize("n", [3, 16])
-def test_difference_entry(n):
+def test_misfit_entry(n):
     @njit
     def curve(x, t, y):
         return t * x[0] + x[1] ** 2
 
-    entry, given = njit(difference_entry(curve, n, njit(lambda data: data))), (np.arange(7.0), np.ones(7))
+    entry, given = njit(misfit_entry(curve, n, njit(lambda data: data))), (np.arange(7.0), np.ones(7))
     x, r, jac = np.full(n, 3.0), np.full(7, np.nan), np.full((7, n), np.nan)
     entry(x, r, jac, given)
     np.testing.assert_array_equal(r, 3.0 * given[0] + 8.0)

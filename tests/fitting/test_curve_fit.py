@@ -8,7 +8,9 @@ import pytest
 import scipy.optimize as so
 from scipy.optimize import OptimizeWarning
 
+from nbopt.fitting.curve_data import read_data
 from nbopt.fitting.curve_fit import curve_fit
+from nbopt.fitting.least_squares import least_squares
 
 X = np.linspace(-4.0, 4.0, 40)
 RNG = np.random.default_rng(11)
@@ -225,3 +227,21 @@ def test_a_compiled_model_may_return_what_a_plain_one_may(form):
     np.testing.assert_allclose(pcov, plain[1], rtol=1e-6)
     np.testing.assert_array_equal(x, np.ones(3))
     np.testing.assert_array_equal(y, [1.0, 2.0, 6.0])
+
+
+def test_a_model_may_be_given_to_the_other_functions_too():
+    @numba.njit
+    def line(x, a):
+        return x - a
+
+    curve_fit(line, np.arange(5.0), np.arange(5.0) - 2.0, [1.0])
+    np.testing.assert_allclose(least_squares(line, [1.0, 2.0], args=(3.0,)).x, [3.0, 3.0])
+
+
+def test_large_data_are_finite_data():
+    x = np.arange(1.0, 6.0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", RuntimeWarning)
+        np.testing.assert_array_equal(read_data("fit", x, 1e200 * x, None, None, None).y, 1e200 * x)
+        with pytest.raises(ValueError, match=r"fit: ydata must not contain infs or NaNs; ydata\[1\] is inf"):
+            read_data("fit", x, np.array([1e200, np.inf, 0.0, 1.0, 2.0]), None, None, None)
