@@ -255,7 +255,7 @@ def _defaults(cosines: bool, n: int) -> Settings:
     return Settings(None, KINDS["linear"], 1.0, (1e-8,) * 3, 200 * (n + 1), cosines, 20 + 10 * n, _FACTOR)
 
 
-_FACTOR, _FORWARD = 1.0, 2.0**-26
+_FACTOR, _FORWARD = 3.0, 2.0**-26
 
 
 def _problem(

@@ -7,15 +7,16 @@ import math
 from nbopt.autodiff.finite_differences import step_at
 from nbopt.fitting.householder import solve_transposed, solve_upper
 from nbopt.fitting.whitening import whiten
-from nbopt.fitting.workspace import COST, SCRATCH, SIZE, X
+from nbopt.fitting.workspace import CONSTANT, COST, EXACT, SCRATCH, SIZE, X
 from nbopt.kernels.compile import compiled
 from nbopt.kernels.native_residuals import call_residuals
 
-# Which points a column takes: x + h; x - h and x + h; x + h and x + 2 h.
-FORWARD, CENTRAL, ONE_SIDED = range(3)
+# Which points a column takes: x + h; x - h and x + h; x + h and x + 2 h; none, for it is known.
+FORWARD, CENTRAL, ONE_SIDED, LEFT_OUT = range(4)
 
 _STEP = 0.3 * 2.0**-26  # of forward differences, relative to the variable; rounding is a third of eps
-_ROUGH = 3e-9  # relative errors of the solution from which on central differences are worth it
+_ROUGH = 1e-8  # relative errors of the solution from which on central differences are worth it
+UNSEEN = 1e-7  # the same relative to the standard errors
 _BLURRED = 1e-3  # an error of a column, relative to what it has of its own, that spoils the step
 
 
@@ -65,6 +66,8 @@ def divide(x, r, i, points, how, first, second, J):
 def divide_all(x, r, kind, W, points, scheme, values, J, change, floor):
     """Write the Jacobian from residuals without weights at all points, two rows of values for each column."""
     for i in range(x.size):
+        if scheme[i] == LEFT_OUT:
+            continue
         whiten(kind, W, values[2 * i])
         if scheme[i] != FORWARD:
             whiten(kind, W, values[2 * i + 1])
@@ -83,14 +86,15 @@ def size_variables(J, change, floor):
 
 
 @compiled
-def are_rough(R, m, order, lines, numbers):
+def are_rough(R, m, order, marks, lines, numbers):
     """Tell whether forward differences would cost digits of the solution that the data give.
 
     Where J has the error E, a fit ends at J'r = -E'r: off by (J'J)^-1 E'r. E is estimated from rounding,
-    eps*|f|/h, and from curvature on the scale of each variable; that it has nothing to do with r.
+    eps*|f|/h, and from curvature on the scale of each variable; that it has nothing to do with r. A column
+    with a mark of `constant_columns` will have none.
     """
     n, z = order.size, lines[SCRATCH]
-    error, worst = lines[SCRATCH + 1], 0.0
+    error = lines[SCRATCH + 1]
     residual = math.sqrt(2.0 * numbers[COST] / m)
     if R[n - 1, n - 1] == 0.0:  # nothing depends on that variable, as far as one can see
         return True
@@ -98,8 +102,10 @@ def are_rough(R, m, order, lines, numbers):
         length = 0.0
         for i in range(k + 1):
             length += R[i, k] * R[i, k]
-        at = abs(lines[X, order[k]])
-        error[k] = _STEP * ((numbers[SIZE] / at if at > 0.0 else math.inf) + math.sqrt(length))
+        at, exact = abs(lines[X, order[k]]), marks[order[k]] in (CONSTANT, EXACT)
+        error[k] = (
+            0.0 if exact else _STEP * ((numbers[SIZE] / at if at > 0.0 else math.inf) + math.sqrt(length))
+        )
     for k in range(n):
         for j in range(n):
             z[j] = 1.0 if j == k else 0.0
@@ -110,8 +116,9 @@ def are_rough(R, m, order, lines, numbers):
         total = 0.0
         for j in range(n):
             total += (z[j] * error[j]) ** 2
-        worst = max(worst, math.sqrt(total) / abs(lines[X, order[k]]))
-    return not worst * residual <= _ROUGH
+        if not math.sqrt(total) <= max(_ROUGH * abs(lines[X, order[k]]) / residual, UNSEEN * math.sqrt(z[k])):
+            return True
+    return False
 
 
 @compiled

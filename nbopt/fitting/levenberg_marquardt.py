@@ -50,6 +50,7 @@ from nbopt.fitting.workspace import (
     IMAGE,
     JAC_SCALE,
     JACOBIAN,
+    KEPT,
     LAST,
     LEAVING,
     LENGTH,
@@ -103,6 +104,7 @@ from nbopt.solvers.bursts import EVALUATE, NEW_ITERATE, STOP
 _ACCEPT = 1e-4  # the least share of the predicted reduction
 _FLAT = 1e-12  # a predicted reduction of the cost that rounding hides
 _DIGITS, _SEEN = 1e-10, 2e-9  # relative changes of a variable that are none; the second for differences
+_UNSEEN = 3e-6  # a step, relative to the standard errors, after which differences are as good as at an end
 _PARALLEL, _NOISE = 1e-10, 1e-8  # relative offsets that are as good as 0; the second for differences
 _SLOW = 0.7  # polishing goes on while a step shortens the offset to this share
 _STILL = 1e-13  # a relative step that is none
@@ -126,7 +128,7 @@ def advance(f, work, counts):
             return _leave_trial(work, counts)
         counts[STALE] = counts[BROUGHT] != 0 and not accepted
     if arrived or phase == RETURNING:
-        counts[NJEV] += 1
+        counts[NJEV] += phase != REFRESHING or counts[CENTRAL] != 0
         counts[STALE] = 0
     if arrived and not _arrive(work, counts):
         _restore(work, counts)
@@ -164,16 +166,27 @@ def _go_on(work, counts):
     """Choose what to do at the iterate."""
     if _begins_polishing(counts):
         _begin_polishing(work, counts)
-        if counts[CENTRAL] != 0:
-            _restore(work, counts)
-            return _ask(work, counts, TRIAL, REFRESHING, JACOBIAN)
+        if counts[CENTRAL] != 0 or counts[KEPT] != 0:
+            return _refresh(work, counts)
     if _choose(work, counts):
         both = counts[TOGETHER] != 0 and counts[STALE] == 0
         return _ask(work, counts, TRIAL, TRYING, BOTH if both else EVALUATE)
+    rough = _is_rough(work, counts)
+    if rough or counts[KEPT] != 0:
+        counts[CENTRAL] |= rough
+        return _refresh(work, counts)
     if counts[STALE] != 0 and counts[REASON] <= BOTH_SMALL:
         _restore(work, counts)
         return _ask(work, counts, X, LEAVING, JACOBIAN)
     return _ask(work, counts, X, STOPPED, STOP)
+
+
+@compiled
+def _refresh(work, counts):
+    """Ask for what the Jacobian lacks at the iterate: columns from there, or central differences."""
+    counts[BLIND] = counts[ENDING] = 0
+    _restore(work, counts)
+    return _ask(work, counts, TRIAL, REFRESHING, JACOBIAN)
 
 
 @compiled(inline=True)
@@ -193,13 +206,25 @@ def _begins_polishing(counts):
     return done and counts[POLISH] != 0 and counts[POLISHING] == 0
 
 
-@compiled
+@compiled(inline=True)
 def _begin_polishing(work, counts):
-    """Polish from now on, with central differences where forward ones would cost digits."""
+    """Polish from now on, for so many evaluations."""
+    counts[CENTRAL] |= _is_rough(work, counts)
     counts[POLISHING] = min(counts[NFEV] + counts[POLISH], counts[MAX_NFEV])
-    if counts[REFINE] != 0 and counts[LOSS] != CALLABLE:
-        _, _, _, _, lines, R, numbers = parts(work, counts)
-        counts[CENTRAL] = are_rough(R, counts[M], vector(counts, HEAD, counts[N]), lines, numbers)
+
+
+@compiled
+def _is_rough(work, counts):
+    """Tell whether forward differences would cost digits where the fit is to end."""
+    if counts[REFINE] == 0 or counts[CENTRAL] != 0 or counts[POLISH] == 0:
+        return False
+    if counts[REASON] in (EVALUATIONS, BAD_START, BAD_JACOBIAN):
+        return False
+    _, _, _, _, lines, R, numbers = parts(work, counts)
+    n = counts[N]
+    return counts[LOSS] != CALLABLE and are_rough(
+        R, counts[M], vector(counts, HEAD, n), vector(counts, HEAD + 3 * n, n), lines, numbers
+    )
 
 
 @compiled
@@ -281,23 +306,32 @@ def _arrive(work, counts):
         if counts[NIT] == 0 and counts[NJEV] == 1:
             counts[REASON] = BAD_JACOBIAN
             return True
+        if counts[CENTRAL] != 0:  # they reach beyond where the function is defined
+            counts[CENTRAL] = counts[REFINE] = 0
         numbers[DELTA] = 0.1 * min(numbers[DELTA], numbers[LENGTH])
         counts[ENDING] = counts[BLIND]
         if counts[POLISHING] == 0:
             counts[REASON] = RUNNING
         return False
+    void = counts[KEPT] < 0
+    if void:  # what was concluded from the columns
+        counts[REASON], counts[POLISHING], counts[KEPT] = RUNNING, 0, 0
     _linearize(work, counts)
     before = numbers[TANGENT]
     if counts[BLIND] != 0:
         take_step(counts[STEP], math.inf, work, counts)
-        counts[ENDING] = not numbers[TANGENT] <= _SLOW * before
+        slow = not numbers[TANGENT] <= _SLOW * before
+        counts[ENDING] = slow and numbers[STRETCH] == 1.0
+        if slow:  # the next step is to be as it is
+            numbers[STRETCH] = 0.0
         if not numbers[TANGENT] < before:
             return False
-    numbers[BEFORE] = numbers[IMAGE] if counts[BLIND] == 0 else before
+    if counts[PHASE] != REFRESHING:
+        numbers[BEFORE] = numbers[IMAGE] if counts[BLIND] == 0 else before
     _settle(work, counts)
-    if counts[NJEV] == 1:
+    if counts[NJEV] == 1 or void:
         size = _length(lines[D], lines[X])
-        numbers[DELTA] = numbers[FACTOR] * (size if size > 0.0 else 1.0)
+        numbers[DELTA] = numbers[FACTOR] * (size if size > 0.0 else math.sqrt(2.0 * numbers[COST]))
     if counts[POLISHING] == 0 and _is_stationary(work, counts):
         counts[REASON] = SMALL_GRADIENT
     return True
@@ -397,9 +431,10 @@ def _choose(work, counts):
             if counts[REASON] == RUNNING:
                 counts[REASON] = SMALL_REDUCTION
             return False
+    if counts[REFINE] != 0 and _is_last(work, counts) and (counts[KEPT] != 0 or _is_rough(work, counts)):
+        return False  # that step is to have the best Jacobian
     _stretch(lines, numbers, counts)
-    if counts[POLISH] != 0:
-        counts[LAST] = _is_last(work, counts)
+    counts[LAST] = _is_last(work, counts)
     for i in range(counts[N]):
         s, x, low, high = lines[S, i], lines[X, i], lines[LOWER, i], lines[UPPER, i]
         lines[TRIAL, i] = low if s == low - x else high if s == high - x else min(max(x + s, low), high)
@@ -415,18 +450,18 @@ def _floor(counts):
 @compiled
 def _is_last(work, counts):
     """Tell whether the step after this one would change no digit that counts."""
-    _, _, _, _, lines, R, numbers = parts(work, counts)
-    if numbers[DAMPING] != 0.0 or not numbers[IMAGE] < 0.1 * numbers[BEFORE]:
+    lines, numbers = parts(work, counts)[4], parts(work, counts)[6]
+    if counts[POLISH] == 0 or numbers[DAMPING] != 0.0 or not numbers[IMAGE] < 0.1 * numbers[BEFORE]:
         return False
     pace, digits = numbers[IMAGE] / numbers[BEFORE], _SEEN if counts[REFINE] != 0 else _DIGITS
     if numbers[STRETCH] != 1.0:  # that was faster than Gauss-Newton steps are
         pace = max(pace, abs(1.0 - 1.0 / numbers[STRETCH]))
-    for i in range(counts[N]):
-        if not abs(lines[S, i]) * pace <= digits * abs(lines[X, i]):
-            return False
-    if counts[REFINE] == 0 or counts[POLISHING] != 0:
-        return True
-    return not are_rough(R, counts[M], vector(counts, HEAD, counts[N]), lines, numbers)
+    unseen = _UNSEEN if counts[REFINE] != 0 else 0.0
+    if not numbers[IMAGE] <= unseen * math.sqrt(2.0 * numbers[COST] / counts[M]):
+        for i in range(counts[N]):
+            if not abs(lines[S, i]) * pace <= digits * abs(lines[X, i]):
+                return False
+    return True
 
 
 @compiled(inline=True)

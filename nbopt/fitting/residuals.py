@@ -10,15 +10,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from nbopt.autodiff.finite_differences import Differences
-from nbopt.fitting.jacobian_differences import (
-    FORWARD,
-    complex_jacobian,
-    difference_jacobian,
-    divide_all,
-    place_points,
-    size_variables,
-)
+from nbopt.fitting.jacobian_differences import complex_jacobian, difference_jacobian, size_variables
 from nbopt.fitting.model import VALUES
+from nbopt.fitting.python_differences import PythonDifferences, Residuals
+from nbopt.fitting.refined_differences import RefinedDifferences, steps_of
 from nbopt.fitting.whitening import NONE, whiten, whiten_rows
 from nbopt.fitting.workspace import BOTH, CENTRAL, JACOBIAN
 from nbopt.kernels.compile import compiled, is_compiled
@@ -165,32 +160,35 @@ class PythonCalls:
         ``jac(x, r, J)`` writes the weighted Jacobian at x, where the weighted residuals are r, to J.
     jac_method : str
         Where the Jacobian comes from, for the result.
-    fine : callable, optional
-        Takes the place of ``jac`` where the engine asks for central differences.
+    refine : bool
+        Whether ``jac`` takes the engine's arrays instead, and heeds what it is asked for in them.
     """
 
-    __slots__ = ("fill", "fine", "jac", "jac_method", "kind", "loss", "refine", "weights")
+    __slots__ = ("fill", "jac", "jac_method", "kind", "loss", "numbers", "refine", "weights")
     together = False
 
-    def __init__(self, problem: Problem, jac: Any, jac_method: str, fine: Any = None) -> None:
-        self.fill, self.jac, self.jac_method = _filler(problem), jac, jac_method
+    def __init__(self, problem: Problem, jac: Any, jac_method: str, refine: bool = False) -> None:
+        self.jac, self.jac_method, self.refine = jac, jac_method, refine
+        self.fill, self.numbers = _filler(problem)
         self.loss, self.kind, self.weights = problem.loss, problem.kind, problem.W
-        self.fine, self.refine = jac if fine is None else fine, fine is not None
 
     def run(self, engine: Any, task: int, work: np.ndarray, counts: np.ndarray) -> int:
         """Go on until the engine stops or pauses at an iterate; return its task."""
         n, m = int(counts[0]), int(counts[1])
         x, r, J = work[:n], work[n : n + m], work[n + m : n + m + m * n].reshape(m, n)
-        advance, fill, kind = engine.advance, self.fill, self.kind
+        advance, fill, kind, jac, refine = engine.advance, self.fill, self.kind, self.jac, self.refine
+        numbers = self.numbers
         while True:
             if task == EVALUATE:
-                fill(x, r)
+                fill(numbers(x), r)
                 if kind != NONE:
                     whiten(kind, self.weights, r)
                 if self.loss is not None:
                     self.loss(r)
+            elif task == JACOBIAN and refine:
+                jac(work, counts)
             elif task == JACOBIAN:
-                (self.fine if counts[CENTRAL] else self.jac)(x.copy(), r, J)
+                jac(x.copy(), r, J)
             task = advance(0.0, work, counts)
             if task != EVALUATE and task != JACOBIAN:
                 return task
@@ -254,21 +252,24 @@ def calls_of(problem: Problem) -> Bursts | PythonCalls:
     exact = _exact_from_python(problem) if jac in ("dual", "auto") and is_compiled(problem.fun) else None
     if exact is not None:
         return PythonCalls(problem, _weighted(problem, exact), "dual")
+    if problem.refine:
+        steps = steps_of(problem.x0.size, problem.diff_step, problem.unit)
+        return PythonCalls(
+            problem, RefinedDifferences(_differentiated(problem), steps), "2-point", refine=True
+        )
     ways = _ways(problem)
     if ways.method == "cs":
         return PythonCalls(problem, _weighted(problem, _complex_steps(problem.python_fun, ways)), "cs")
-    floor = np.zeros(problem.x0.size)
-    jac_of, fine = _python_differences(problem, ways, floor), None
-    if problem.refine:  # what few fits need is not made before
+    return PythonCalls(problem, PythonDifferences(_differentiated(problem), ways), ways.method)
 
-        @functools.cache
-        def central() -> Callable[..., None]:
-            return _python_differences(problem, _central(problem), floor)
 
-        def fine(x: np.ndarray, r: np.ndarray, J: np.ndarray) -> None:
-            central()(x, r, J)
-
-    return PythonCalls(problem, jac_of, ways.method, fine)
+def _differentiated(problem: Problem) -> Residuals:
+    """Return the residuals of a problem for differences through Python."""
+    length = problem.size() if problem.refine else 0.0
+    return Residuals(
+        *_filler(problem), problem.kind, problem.W, problem.lower, problem.upper, problem.m,
+        problem.unit, length, _SHARE * length,
+    )  # fmt: skip
 
 
 _differences = functools.lru_cache(maxsize=64)(Differences)  # checked once; nobody changes them
@@ -281,24 +282,21 @@ def _ways(problem: Problem) -> Differences:
     return make(method, problem.x0.size, step, unit=problem.unit)
 
 
-def _central(problem: Problem) -> Differences:
-    """Return the central differences for the end of a fit; a step for forward ones is too short there."""
-    return _differences("3-point", problem.x0.size, problem.unit ** (1 / 3), unit=problem.unit)
-
-
 def _change(problem: Problem) -> float:
     """Return what a variable of its size changes the residuals by; 0 if sizes are not looked at."""
     return _SHARE * problem.size() if problem.refine else 0.0
 
 
-def _filler(problem: Problem) -> Callable[[Any, np.ndarray], None]:
-    """Return what writes the residuals at a point, which it leaves alone, to an array."""
+def _filler(problem: Problem) -> tuple[Callable[[Any, np.ndarray], None], Callable[[np.ndarray], Any]]:
+    """Return what writes the residuals at a point, which it leaves alone, and what makes it of an array."""
+    if problem.fill is not None:  # for a model: of a list it takes each number in a fifth of the time
+        return problem.fill, list
     fun = problem.python_fun
 
     def fill(x: np.ndarray, out: np.ndarray) -> None:
         out[...] = fun(x.copy())
 
-    return fill if problem.fill is None else problem.fill
+    return fill, np.copy
 
 
 def _weighted(problem: Problem, jac: Callable[[np.ndarray], np.ndarray]) -> Callable[..., None]:
@@ -328,11 +326,11 @@ def _compiled(problem: Problem) -> Bursts:
         scratch = np.empty(n, np.complex128), np.empty(m, np.complex128)
         how = ways.steps, ways.rule, ways.automatic
         return Bursts(burst_complex, (*start, other.address, *how, *scratch), (entry, other, args), "cs")
-    fine = _central(problem) if problem.refine else ways
-    steps = np.array([ways.steps, fine.steps])
+    steps, automatic = np.array([ways.steps] * 2), np.array([ways.automatic] * 2)
+    if problem.refine:
+        steps, automatic = steps_of(n, problem.diff_step, problem.unit)
     central = AT_THE_END if problem.refine else ALWAYS if ways.method == "3-point" else NEVER
     rest = np.empty((3, n)), np.empty(n, np.int64), np.empty((2, m))
-    automatic = np.array([ways.automatic, fine.automatic])
     limits = problem.lower, problem.upper, np.zeros(n), _change(problem)
     more = *limits, steps, ways.rule, automatic, central
     return Bursts(burst_differences, (*start, *more, *rest), (entry, args), ways.method, problem.refine)
@@ -402,33 +400,6 @@ def _exact_from_python(problem: Problem) -> Any:
             raise
         return None
     return lambda x: exact(x, *args)
-
-
-def _python_differences(problem: Problem, ways: Differences, floor: np.ndarray) -> Callable[..., None]:
-    """Return what writes the Jacobian by finite differences of a function called from Python."""
-    n, m, fill = problem.x0.size, problem.m, _filler(problem)
-    points, scheme = np.empty((2, n)), np.empty(n, np.int64)
-    central = ways.method == "3-point"
-    limits, how_far = (problem.lower, problem.upper, floor), (ways.steps, ways.rule, ways.automatic)
-    rules = *limits, *how_far, central, points, scheme
-    kind, W, change = problem.kind, problem.W, _change(problem)
-
-    values = np.empty((2 * n, m))
-    rows, numbers = list(values), list if problem.fill is not None else np.copy
-
-    def jac(x: np.ndarray, r: np.ndarray, J: np.ndarray) -> None:
-        place_points(x, *rules)
-        beside = numbers(x)  # of a model's list each number is taken in a fifth of the time
-        for i, how in enumerate(scheme.tolist()):
-            beside[i] = points[0, i]
-            fill(beside, rows[2 * i])
-            if how != FORWARD:
-                beside[i] = points[1, i]
-                fill(beside, rows[2 * i + 1])
-            beside[i] = x[i]
-        divide_all(x, r, kind, W, points, scheme, values, J, change, floor)
-
-    return jac
 
 
 def _complex_steps(fun: Callable, ways: Differences) -> Callable:

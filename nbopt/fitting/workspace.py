@@ -15,11 +15,17 @@ from nbopt.kernels.views import matrix, vector
 
 JACOBIAN, BOTH = 3, 4  # what `advance` may answer besides
 
-# Entries of `counts`; after them come the order of the columns, the marks of the bounds, and scratch.
-# COUPLED is 1 once columns of the Jacobian were too nearly parallel for `gram`.
+# Entries of `counts`; after them come the order of the columns, the marks of the bounds, scratch, and the
+# marks of `constant_columns`. COUPLED is 1 once columns of the Jacobian were too nearly parallel for `gram`.
+# KEPT is the caller's: how many columns of the Jacobian are those of an earlier point; negative if such
+# columns turned out to have changed.
 N, M, PHASE, NIT, NFEV, NJEV, MAX_NFEV, PAUSE, REASON, LOSS, JAC_SCALE, COSINES, POLISH = range(13)
 POLISHING, BLIND, CUT, ENDING, STEP, REFINE, LAST, CENTRAL = range(13, 21)
-TOGETHER, BROUGHT, STALE, COUPLED, HEAD = range(21, 26)
+TOGETHER, BROUGHT, STALE, COUPLED, KEPT, HEAD = range(21, 27)
+
+# What is known of a column of the Jacobian: that it is the same at two points, that it is not, and that it is
+# the same and has no rounding errors to speak of.
+UNKNOWN, CONSTANT, MOVING, EXACT = range(4)
 
 # Entries of `numbers`, the last part of `work`.
 COST, TRIAL_COST, DELTA, DAMPING, PREDICTED, SLOPE, LENGTH, FTOL, XTOL, GTOL, F_SCALE = range(11)
@@ -83,7 +89,7 @@ class Workspace:
         size: float = 0.0,
     ) -> None:  # fmt: skip
         n = x.size
-        self.counts = counts = np.zeros(HEAD + 3 * n, np.int64)
+        self.counts = counts = np.zeros(HEAD + 4 * n, np.int64)
         _COUNTS.pack_into(
             counts.data, 0, n, m, NEW, 0, 0, 0, max_nfev, pause, RUNNING, loss, scale is None, cosines,
             polish, 0, 0, 0, 0, step, refine, 0, 0, together, together,

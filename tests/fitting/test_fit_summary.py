@@ -21,7 +21,7 @@ def test_the_text_has_every_parameter_and_every_warning():
         "errors = from those of the data",
         "chi square = ",
         "(37 degrees of freedom)",
-        "3-point differences",
+        "2-point differences",
     )
     for words in (*parameters, *whole, "warning: height is at"):
         assert words in text

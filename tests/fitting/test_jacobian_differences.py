@@ -7,7 +7,7 @@ import pytest
 
 from nbopt.fitting.jacobian_differences import CENTRAL, FORWARD, ONE_SIDED, are_rough, place_points
 from nbopt.fitting.least_squares import least_squares
-from nbopt.fitting.workspace import COST, Workspace
+from nbopt.fitting.workspace import COST, EXACT, UNKNOWN, Workspace
 
 AUTOMATIC = 0
 
@@ -46,13 +46,13 @@ def test_no_evaluation_leaves_the_bounds(jac):
     assert res.success and len(points) > 5
 
 
-def rough(J, x, r, size):
+def rough(J, x, r, size, marks=(UNKNOWN, UNKNOWN, UNKNOWN)):
     """Ask whether forward differences will not do at x, where the residuals are r."""
     n, m = J.shape[1], J.shape[0]
     w = Workspace(np.array(x), m, np.full(n, -math.inf), np.full(n, math.inf), refine=True, size=size)
     R, order = np.linalg.qr(J, mode="r"), np.arange(n)
     w.numbers[COST] = 0.5 * float(r @ r)
-    return are_rough(np.ascontiguousarray(R), m, order, w.lines, w.numbers)
+    return are_rough(np.ascontiguousarray(R), m, order, np.array(marks), w.lines, w.numbers)
 
 
 def test_forward_differences_do_where_the_data_give_fewer_digits():
@@ -62,7 +62,11 @@ def test_forward_differences_do_where_the_data_give_fewer_digits():
     assert not rough(J, [2.0, -1.0, 0.5], 0.1 * noise, size)
     assert rough(J, [2.0, -1.0, 0.0], 0.1 * noise, size)  # relative errors of 0
     assert rough(J, [2.0, -1.0, 1e-6], 0.1 * noise, size)
-    assert rough(J, [2.0, -1.0, 0.5], 1e4 * noise, size)
+    assert not rough(J, [2.0, -1.0, 1e-6], 0.1 * noise, size, (UNKNOWN, UNKNOWN, EXACT))
+    assert not rough(J, [2.0, -1.0, 0.5], 1e4 * noise, size)  # standard errors of 1e3
+    near = J.copy()
+    near[:, 2] = near[:, 1] + 1e-2 * near[:, 2]
+    assert rough(near, [2.0, -1.0, 0.5], 0.1 * noise, size)
     assert rough(J * [1.0, 1.0, 0.0], [2.0, -1.0, 0.5], 0.1 * noise, size)
     alike = J.copy()
     alike[:, 2] = alike[:, 1] + 1e-7 * alike[:, 2]  # the errors are as large as what tells them apart
