@@ -106,9 +106,16 @@ def _invert(jac, columns, b, R, order, scale, norms, first, least, out):
     """Write the inverse of J'J to ``out`` and return True, unless the rank is too low."""
     m, n = jac.shape
     for j in range(n):
-        order[j], column = j, columns[j]
+        column, scale[j] = columns[j], 1.0
         for i in range(m):
             column[i] = jac[i, j]
+        for i in range(m, column.size):
+            column[i] = 0.0
+    if factor_apart(columns, n, b, order, R, norms, first):  # that each has much of its own tells the rank
+        _multiply(R, n, columns, scale, order, out)
+        return True
+    for j in range(n):
+        column = columns[j]
         largest = max_abs(column)
         if not 0.0 < largest < math.inf:
             return False

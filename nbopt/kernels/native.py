@@ -152,9 +152,7 @@ class _Layout:
 def _flatten(a: Any, flat: list[Any]) -> None:
     """Append the numbers that stand for a value."""
     if isinstance(a, np.ndarray):
-        flat.append(address(a))
-        flat += a.shape
-        flat += a.strides
+        flat += address(a), *a.shape, *a.strides
     elif isinstance(a, tuple):
         for item in a:
             _flatten(item, flat)

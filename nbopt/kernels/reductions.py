@@ -1,9 +1,10 @@
 """Sums and maxima over arrays in fixed lanes: fast, and the same on any machine and thread count.
 
 A sum in one variable cannot be vectorised without letting the compiler reorder it. Here the order
-is ours: LANES float64 accumulators, added up in pairs at the end, then the elements left over. Arrays
-of more than BLOCK elements are cut into blocks (`blocks_of`), each summed so on its own, and the sums
-are added in order: threads may take a block each, and the result is the same.
+is ours: LANES float64 accumulators, added up in pairs at the end, then the elements left over (those of
+products in four sums by turns, so that none waits for the one before it). Arrays of more than BLOCK
+elements are cut into blocks (`blocks_of`), each summed so on its own, and the sums are added in order:
+threads may take a block each, and the result is the same.
 """
 
 from __future__ import annotations
@@ -211,21 +212,46 @@ def blocks_of(n):
 @compiled
 def dot(a, b):
     """Return the sum of a*b in float64."""
-    before, last = _lanes_dot(a, b)
-    for k in range(a.size - a.size % LANES, a.size):
-        last += np.float64(a[k]) * np.float64(b[k])
-    return before + last
+    before, last = _lanes_dot(a, b) if a.size >= LANES else (0.0, 0.0)
+    fours, s, t, u, v = a.size - a.size % 4, 0.0, 0.0, 0.0, 0.0
+    for k in range(a.size - a.size % LANES, fours, 4):
+        s += np.float64(a[k]) * np.float64(b[k])
+        t += np.float64(a[k + 1]) * np.float64(b[k + 1])
+        u += np.float64(a[k + 2]) * np.float64(b[k + 2])
+        v += np.float64(a[k + 3]) * np.float64(b[k + 3])
+    for k in range(fours, a.size):
+        s += np.float64(a[k]) * np.float64(b[k])
+    return before + (last + ((s + u) + (t + v)))
 
 
-@compiled
+@compiled(inline=True)
 def axpy_dot(alpha, x, y, z):
-    """Add alpha*x to y in place, and return the sum of y*z, in one pass over memory."""
+    """Add alpha*x to y in place, and return the sum of y*z, in one pass over memory.
+
+    Copied into its callers: a call with three arrays takes as long as 30 elements.
+    """
     factor = x.dtype.type(alpha)
     before, last = _lanes_axpy_dot(factor, x, y, z) if y.size >= LANES else (0.0, 0.0)
-    for k in range(y.size - y.size % LANES, y.size):
+    return before + (last + axpy_dot_from(y.size - y.size % LANES, factor, x, y, z))
+
+
+@compiled(inline=True)
+def axpy_dot_from(start, factor, x, y, z):
+    """Do the same for the few elements from ``start`` on; the factor is of the arrays' dtype."""
+    fours, s, t, u, v = start + (y.size - start) // 4 * 4, 0.0, 0.0, 0.0, 0.0
+    for k in range(start, fours, 4):
         y[k] += factor * x[k]
-        last += np.float64(y[k]) * np.float64(z[k])
-    return before + last
+        s += np.float64(y[k]) * np.float64(z[k])
+        y[k + 1] += factor * x[k + 1]
+        t += np.float64(y[k + 1]) * np.float64(z[k + 1])
+        y[k + 2] += factor * x[k + 2]
+        u += np.float64(y[k + 2]) * np.float64(z[k + 2])
+        y[k + 3] += factor * x[k + 3]
+        v += np.float64(y[k + 3]) * np.float64(z[k + 3])
+    for k in range(fours, y.size):
+        y[k] += factor * x[k]
+        s += np.float64(y[k]) * np.float64(z[k])
+    return (s + u) + (t + v)
 
 
 @compiled

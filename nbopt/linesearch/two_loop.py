@@ -26,7 +26,7 @@ import numpy as np
 
 from nbopt.kernels.compile import compiled
 from nbopt.kernels.large_vectors import axpy_dot, curvature_pair, dot, scale
-from nbopt.kernels.reductions import LANES
+from nbopt.kernels.reductions import LANES, axpy_dot_from
 
 COUNT, NEXT = 0, 1
 
@@ -98,29 +98,23 @@ def direction(S, Y, rho, alpha, ring, gamma, g, d, team=0):
 
 @compiled(inline=True)
 def _short_direction(S, Y, rho, alpha, ring, gamma, g, d):
-    """Do as `direction` does for a few elements, where calling a sum costs more than the sum."""
-    m, count, n, to = S.shape[0], ring[COUNT], d.size, d.dtype.type
-    for k in range(n):
+    """Do as `direction` does for a few elements, which need no lanes and no threads."""
+    m, count, to, product = S.shape[0], ring[COUNT], d.dtype.type, 0.0
+    newest, oldest = row_of(ring, 0, m), row_of(ring, count - 1, m)
+    first = S[newest] if count > 0 else g
+    for k in range(d.size):
         d[k] = -g[k]
+        product += np.float64(first[k]) * np.float64(d[k])
     for age in range(count):
-        i, product = row_of(ring, age, m), 0.0
-        for k in range(n):
-            product += np.float64(S[i, k]) * np.float64(d[k])
+        i = row_of(ring, age, m)
         alpha[i] = rho[i] * product
-        a = to(-alpha[i])
-        for k in range(n):
-            d[k] += a * Y[i, k]
-    scale = to(gamma)
-    for k in range(n):
-        d[k] *= scale
+        after = S[row_of(ring, age + 1, m)] if age < count - 1 else Y[oldest]
+        product = axpy_dot_from(0, to(-alpha[i]), Y[i], d, after)
+    for k in range(d.size):
+        d[k] *= to(gamma)
+    product *= gamma
     for age in range(count - 1, -1, -1):
-        i, product = row_of(ring, age, m), 0.0
-        for k in range(n):
-            product += np.float64(Y[i, k]) * np.float64(d[k])
-        b = to(alpha[i] - rho[i] * product)
-        for k in range(n):
-            d[k] += b * S[i, k]
-    product = 0.0
-    for k in range(n):
-        product += np.float64(g[k]) * np.float64(d[k])
+        i = row_of(ring, age, m)
+        after = Y[row_of(ring, age - 1, m)] if age > 0 else g
+        product = axpy_dot_from(0, to(alpha[i] - rho[i] * product), S[i], d, after)
     return product

@@ -12,8 +12,8 @@ SIZES = [0, 1, LANES - 1, LANES, LANES + 1, 3 * LANES, 1000, 4099, BLOCK, BLOCK 
 DTYPES = [np.float32, np.float64]
 
 
-def in_lanes(terms):
-    """Sum float64 terms lane by lane, the lanes in pairs, then what is left over."""
+def in_lanes(terms, ways):
+    """Sum float64 terms lane by lane, the lanes in pairs, then what is left over, in four sums or in one."""
     whole = len(terms) - len(terms) % LANES
     lanes = [0.0] * LANES
     for k in range(whole):
@@ -21,17 +21,26 @@ def in_lanes(terms):
     while len(lanes) > 1:
         half = len(lanes) // 2
         lanes = [lanes[k] + lanes[k + half] for k in range(half)]
-    total = lanes[0]
-    for term in terms[whole:]:
+    rest, fours = terms[whole:], len(terms[whole:]) // 4 * 4
+    if ways == 1:
+        return _in_order([lanes[0], *rest])
+    s, t, u, v = (_in_order([0.0, *rest[k:fours:4], *(rest[fours:] if k == 0 else [])]) for k in range(4))
+    return lanes[0] + ((s + u) + (t + v))
+
+
+def _in_order(terms):
+    """Sum terms one after the other, as `sum` does only up to Python 3.11."""
+    total = 0.0
+    for term in terms:
         total += term
     return total
 
 
-def in_blocks(terms):
+def in_blocks(terms, ways=1):
     """Sum blocks so, and add them in order; the terms that fill no lanes go with the last one."""
     total, cuts = 0.0, list(range(BLOCK, len(terms) - len(terms) % LANES, BLOCK))
     for low, high in zip([0, *cuts], [*cuts, len(terms)], strict=True):
-        total += in_lanes(terms[low:high])
+        total += in_lanes(terms[low:high], ways)
     return total
 
 
@@ -44,7 +53,8 @@ def vectors(n, dtype, count):
 @pytest.mark.parametrize("n", SIZES)
 def test_dot_has_one_fixed_order(n, dtype):
     a, b = vectors(n, dtype, 2)
-    assert reductions.dot(a, b) == in_blocks([float(x) * float(y) for x, y in zip(a, b, strict=True)])
+    terms = [float(x) * float(y) for x, y in zip(a, b, strict=True)]
+    assert reductions.dot(a, b) == in_blocks(terms, ways=4)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
