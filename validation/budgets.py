@@ -73,8 +73,8 @@ _WAITS = (
 _MEMORY = "both wait for the same memory; a run differs from the next by as much"
 _COMPILES = "nearly all of it is Numba compiling L-BFGS and its line search, some thirty functions"
 _LANES = (
-    "values and partials pass through an array of duals, 8 lanes for 5 variables; the loop by hand stores "
-    "what it has, and needs no values"
+    "8 partials for 5 variables go through all steps, where the loop by hand writes the powers that the "
+    "derivatives are"
 )
 BUDGETS = (
     at_most("adam_10_kept", "`Adam.step()`, one float64 array of 10, same gradient object", 4, "µs"),

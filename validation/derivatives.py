@@ -20,8 +20,8 @@ def run(peers: Peers, quick: bool, folder: Path) -> Section:
         "`value_and_grad` and `jacobian` of compiled functions of 2 to 8 variables, called in a compiled "
         "loop, beside derivatives written by hand that compute each exponential once. Both return new "
         "arrays, and agree to 1e-12 in each element before they are timed. The time of the function alone is "
-        "what a difference takes per variable. A Jacobian by hand returns no values of the function; duals "
-        "always have them. Times are CPU times per call."
+        "what a difference takes per variable. Jacobians are without the values of the function, either way. "
+        "Times are CPU times per call."
     )
     found = {(name, m): _measure(peers, name, m, quick) for name, pair in PAIRS.items() for m in pair.sizes}
     header = ["function", "style", "derivative", "n", "rows", *("function", "by hand", "duals"), "ratio"]

@@ -113,6 +113,12 @@ def unpack(builder: Any, dual: Any) -> tuple[Any, Any]:
     return builder.extract_value(dual, 0), builder.extract_value(dual, 1)
 
 
+def first_lanes(builder: Any, partials: Any, n: int) -> Any:
+    """Emit the first n of some partials."""
+    lanes = ir.Constant(vector(n, _LANE), list(range(n)))
+    return builder.shuffle_vector(partials, ir.Constant(partials.type, ir.Undefined), lanes)
+
+
 def _unit(builder: Any, lane: Any, k: int) -> Any:
     """Emit the partials of the variable number ``lane`` of a chunk; zeros if it is not in the chunk."""
     lanes = ir.Constant(vector(k, lane.type), list(range(k)))
@@ -251,9 +257,7 @@ def put_partials(typing_context, jac, k, y, n):
         row = cgutils.pointer_add(builder, matrix.data, builder.mul(down, args[1]), matrix.data.type)
         partials = zeros(count)
         if isinstance(y, DualType):
-            partials = builder.extract_value(args[2], 1)
-            lanes = ir.Constant(vector(count, _LANE), list(range(count)))
-            partials = builder.shuffle_vector(partials, ir.Constant(partials.type, ir.Undefined), lanes)
+            partials = first_lanes(builder, builder.extract_value(args[2], 1), count)
         if jac.layout == "C":
             builder.store(partials, builder.bitcast(row, partials.type.as_pointer()), align=8)
             return context.get_dummy_value()

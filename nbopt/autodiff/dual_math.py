@@ -7,6 +7,7 @@ among the arguments: Numba's are never asked about a type that NumPy has no numb
 from __future__ import annotations
 
 import functools
+import operator
 from typing import Any
 
 from numba import types
@@ -17,7 +18,9 @@ from numba.core.typing.templates import AbstractTemplate, signature
 from nbopt.autodiff.dual import PLAIN, DualType, lowering
 from nbopt.autodiff.dual_arrays import METHODS, TEMPLATES, ArrayMethods, lower_method
 from nbopt.autodiff.emit import Site, load, store
-from nbopt.autodiff.map_elements import fuse, map_elements
+from nbopt.autodiff.ends import fuse
+from nbopt.autodiff.map_elements import map_elements
+from nbopt.autodiff.rows import SetRow
 from nbopt.autodiff.rules import IN_PLACE, RULES, Rule
 
 
@@ -122,10 +125,11 @@ def _install() -> None:
     by_function = {function: rule for rule in RULES for function in rule.functions}
     for function, rule in by_function.items():
         _teach(function, _template(function, rule))
-    for function, operator in IN_PLACE.items():
-        _teach(function, _template(function, by_function[operator], in_place=True))
+    for function, plain in IN_PLACE.items():
+        _teach(function, _template(function, by_function[plain], in_place=True))
     for function, template in TEMPLATES:
         _teach(function, template)
+    _teach(operator.setitem, SetRow)
     context._attributes[types.Array].insert(0, ArrayMethods(context))
     for method in METHODS:
         lowering.lower(method.key, types.VarArg(types.Any))(functools.partial(lower_method, method))

@@ -30,6 +30,7 @@ from nbopt.autodiff.dual_arrays import array_of
 from nbopt.autodiff.emit import Site
 from nbopt.autodiff.not_differentiable import explain
 from nbopt.autodiff.rebuild import dual_build
+from nbopt.autodiff.rows import RowsType, copy_rows
 from nbopt.kernels.compile import FLAGS
 
 # Partials that one call carries at most: one or two registers; fewer calls pay where a call takes long.
@@ -38,7 +39,7 @@ WIDEST = 16
 MIDDLE = 8
 MANY = -1
 
-GRADIENT, JACOBIAN = "gradient", "jacobian"
+GRADIENT, JACOBIAN, RESIDUALS = "gradient", "jacobian", "residuals"
 
 
 def width_for(n: int | None) -> int:
@@ -53,7 +54,7 @@ def is_single(n: int | None) -> bool:
     return n is not None and 1 <= n <= WIDEST
 
 
-def result_type(fun: Any, kinds: tuple[Any, ...], n: int | None, owner: str) -> Any:
+def result_type(fun: Any, kinds: tuple[Any, ...], n: int | None, owner: str, what: str = GRADIENT) -> Any:
     """Compile a user's function for duals, unless it is, and return the type of its result.
 
     Parameters
@@ -65,6 +66,8 @@ def result_type(fun: Any, kinds: tuple[Any, ...], n: int | None, owner: str) -> 
         Number of variables; None for any.
     owner : str
         The public function that was called, for the messages.
+    what : {"gradient", "jacobian", "residuals"}
+        What it is compiled for; residuals are values with their Jacobian.
 
     Returns
     -------
@@ -77,13 +80,18 @@ def result_type(fun: Any, kinds: tuple[Any, ...], n: int | None, owner: str) -> 
     numba.core.errors.TypingError
         If it cannot be compiled for floats either: the user's own error.
     """
-    build = dual_build(fun)
+    build = dual_build(fun) if what == GRADIENT else _rows_build(fun, n, what == RESIDUALS)
     x = types.Array(DualType(width_for(n)), 1, "C")
     try:
         return _resolve(build, (x, *kinds))
     except Exception as error:  # whatever a compiler raises; nothing has run
         _resolve(fun, (types.Array(types.float64, 1, "C"), *kinds))
         raise explain(owner, fun, error) from None
+
+
+def _rows_build(fun: Any, n: int | None, valued: bool) -> Any:
+    """Return a function built for duals whose result becomes rows of a Jacobian, and values if wanted."""
+    return dual_build(fun, RowsType(n, valued) if n is not None and is_single(n) else None)
 
 
 def _resolve(dispatcher: Any, kinds: tuple[Any, ...]) -> Any:
@@ -117,9 +125,11 @@ def check_result(kind: Any, what: str, owner: str) -> None:
 
 
 def is_line(kind: Any) -> bool:
-    """Tell whether a type is a line of real numbers."""
+    """Tell whether a type is a line of real numbers, or `Rows` of them."""
     if isinstance(kind, types.Array):
         return kind.ndim == 1 and isinstance(kind.dtype, (DualType, *PLAIN))
+    if isinstance(kind, RowsType):
+        return True
     if isinstance(kind, types.BaseTuple):
         return len(kind) > 0 and all(isinstance(item, (DualType, *PLAIN)) for item in kind.types)
     return isinstance(kind, types.List) and isinstance(kind.dtype, (DualType, *PLAIN))
@@ -141,19 +151,61 @@ def _array_of(y):
 
 @intrinsic
 def _line(typing_context, y):
-    """Return the results of a function as an array."""
+    """Return the results of a function as an array, or as the `Rows` that they are."""
     if not is_line(y):
         return None
-    result = y
-    if not isinstance(y, types.Array):
-        result = typing_context.resolve_function_type(_array, (y,), {}).return_type
+    made = y
+    if not isinstance(y, types.Array | RowsType):
+        made = typing_context.resolve_function_type(_array, (y,), {}).return_type
 
     def codegen(context, builder, signature, args):
-        if isinstance(y, types.Array):
+        if made is y:
             return impl_ret_borrowed(context, builder, y, args[0])
         return Site(context, builder).apply(_array, (y,), args)[1]
 
-    return result(y), codegen
+    return made(y), codegen
+
+
+def _put(y, less, r, jac, n):
+    """Write the results of a function, less an array or None, to r, their n derivatives each to jac."""
+
+
+@overload(_put, prefer_literal=True)
+def _put_results(y, less, r, jac, n):
+    count, exact = n.literal_value, isinstance(less, types.NoneType)
+
+    def rows(y, less, r, jac, n):
+        if y.values.size != r.size:
+            raise ValueError("fun returned another number of values than before")
+        copy_rows(jac, y)
+        for k in range(r.size):
+            r[k] = y.values[k] if exact else y.values[k] - less[k]
+
+    def duals(y, less, r, jac, n):
+        if y.size != r.size:
+            raise ValueError("fun returned another number of values than before")
+        for k in range(r.size):
+            r[k] = value_of(y[k]) if exact else value_of(y[k]) - less[k]
+            put_partials(jac, k, y[k], count)
+
+    return rows if isinstance(y, RowsType) else duals
+
+
+def _rows(y, n):
+    """Return the derivatives of the results of a function by n variables (a constant)."""
+
+
+@overload(_rows, prefer_literal=True)
+def _rows_of(y, n):
+    count = n.literal_value
+
+    def duals(y, n):
+        jac = np.empty((y.size, count))
+        for k in range(y.size):
+            put_partials(jac, k, y[k], count)
+        return jac
+
+    return (lambda y, n: y.partials) if isinstance(y, RowsType) else duals
 
 
 def gradient_entry(fun: Any, n: Any, load: Any) -> Any:
@@ -214,16 +266,11 @@ def misfit_entry(values: Any, n: int, load: Any) -> Any:
     function
         As of `jacobian_entry`.
     """
-    build, width = dual_build(values), width_for(n)
+    build, width = _rows_build(values, n, True), width_for(n)
 
     def entry(x, r, jac, data):
         args = load(data)
-        y = _line(build(variables(x, n, width), *args))
-        if y.size != r.size:
-            raise ValueError("fun returned another number of values than before")
-        for k in range(y.size):
-            r[k] = value_of(y[k]) - args[1][k]
-            put_partials(jac, k, y[k], n)
+        _put(_line(build(variables(x, n, width), *args)), args[1], r, jac, n)
 
     return entry
 
@@ -244,15 +291,10 @@ def jacobian_entry(fun: Any, n: Any, load: Any) -> Any:
     function
         Writes the values to r of shape (m,) and the derivatives to jac of shape (m, n), both float64.
     """
-    build, width = dual_build(fun), width_for(n)
+    build, width = _rows_build(fun, n, True), width_for(n)
 
     def single(x, r, jac, data):
-        y = _line(build(variables(x, n, width), *load(data)))
-        if y.size != r.size:
-            raise ValueError("fun returned another number of values than before")
-        for k in range(y.size):
-            r[k] = value_of(y[k])
-            put_partials(jac, k, y[k], n)
+        _put(_line(build(variables(x, n, width), *load(data))), None, r, jac, n)
 
     def stepwise(x, r, jac, data):
         duals = empty_duals(x.size, width)
@@ -323,16 +365,12 @@ def jacobian(fun: Any, n: Any) -> Any:
     -------
     numba dispatcher
     """
-    build, width = dual_build(fun), width_for(n)
+    build, width = _rows_build(fun, n, False), width_for(n)
 
     def single(x, *args):
         if x.size != n:
             raise ValueError("jacobian: x has another number of elements than n says")
-        y = _line(build(variables(x, n, width), *args))
-        jac = np.empty((y.size, n))
-        for k in range(y.size):
-            put_partials(jac, k, y[k], n)
-        return jac
+        return _rows(_line(build(variables(x, n, width), *args)), n)
 
     def stepwise(x, *args):
         if n is not None and n >= 0 and x.size != n:

@@ -75,7 +75,8 @@ class _Derivative:
         from nbopt.autodiff import forward
 
         kinds = tuple(numba.typeof(a) for a in args)
-        forward.check_result(forward.result_type(self.fun, kinds, n, self.owner), self.what, self.owner)
+        kind = forward.result_type(self.fun, kinds, n, self.owner, self.what)
+        forward.check_result(kind, self.what, self.owner)
 
 
 class ValueAndGrad(_Derivative):

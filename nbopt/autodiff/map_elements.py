@@ -19,7 +19,7 @@ from nbopt.autodiff.dual import dual_in
 from nbopt.autodiff.emit import Site
 
 
-def _evaluated(context: Any, builder: Any, kind: Any, value: Any) -> Any:
+def evaluated(context: Any, builder: Any, kind: Any, value: Any) -> Any:
     """Return what loads the elements of an argument, an array or one number for all."""
     if isinstance(kind, types.Array):
         return npyimpl._prepare_argument(context, builder, value, kind)
@@ -30,11 +30,11 @@ def _loop(
     context: Any, builder: Any, result: Any, kinds: Any, args: Any, body: Callable, written: Any = None
 ) -> Any:
     """Emit ``out[i] = body(elements at i)`` over all i; out is a new array unless one is given."""
-    inputs = [_evaluated(context, builder, kind, a) for kind, a in zip(kinds, args, strict=True)]
+    inputs = [evaluated(context, builder, kind, a) for kind, a in zip(kinds, args, strict=True)]
     if written is None:
         out = npyimpl._build_array(context, builder, result, kinds, inputs)
     else:
-        out = _evaluated(context, builder, result, written)
+        out = evaluated(context, builder, result, written)
     places = [a.create_iter_indices() for a in inputs]
     order = "F" if result.layout == "F" else "C"
     with cgutils.loop_nest(builder, out.shape, intp=context.get_value_type(types.intp), order=order) as at:
@@ -46,7 +46,7 @@ def _loop(
     return out.return_val
 
 
-def _elements(kinds: Any) -> tuple[Any, ...]:
+def element_kinds(kinds: Any) -> tuple[Any, ...]:
     """Return the types of the elements of arguments."""
     return tuple(kind.dtype if isinstance(kind, types.Array) else kind for kind in kinds)
 
@@ -70,7 +70,7 @@ def map_elements(
     LLVM value
         The array.
     """
-    site, elements = Site(context, builder), _elements(sig.args)
+    site, elements = Site(context, builder), element_kinds(sig.args)
 
     def body(values: list[Any]) -> Any:
         kind, y = site.apply(function, elements, values)
@@ -81,24 +81,24 @@ def map_elements(
     return finish(context, builder, sig.return_type, out)
 
 
-def _constant(context: Any, builder: Any, value: Any) -> tuple[Any, Any]:
+def constant(context: Any, builder: Any, value: Any) -> tuple[Any, Any]:
     """Return type and LLVM value of a constant in an expression."""
     kind = types.maybe_literal(value) or context.typing_context.resolve_value_type(value)
     return kind, context.get_constant_generic(builder, kind, value)
 
 
-def _emit_tree(site: Site, tree: Any, leaves: dict[str, tuple[Any, Any]]) -> tuple[Any, Any]:
+def emit_tree(site: Site, tree: Any, leaves: dict[str, tuple[Any, Any]]) -> tuple[Any, Any]:
     """Emit an expression: a function with its operands, a variable or a constant."""
     if isinstance(tree, ir.Var):
         return leaves[tree.name]
     if isinstance(tree, ir.Const):
-        return _constant(site.context, site.builder, tree.value)
+        return constant(site.context, site.builder, tree.value)
     function, operands = tree
-    kinds, values = zip(*(_emit_tree(site, operand, leaves) for operand in operands), strict=True)
+    kinds, values = zip(*(emit_tree(site, operand, leaves) for operand in operands), strict=True)
     return site.apply(function, kinds, values)
 
 
-def _lower_expression(lowerer: Any, expression: Any) -> Any:
+def lower_expression(lowerer: Any, expression: Any) -> Any:
     """Emit an expression that Numba collected, with our loop where duals are in it."""
     names = sorted({var.name for var in expression.list_vars()})
     kinds = [lowerer.typeof(name) for name in names]
@@ -108,15 +108,10 @@ def _lower_expression(lowerer: Any, expression: Any) -> Any:
     site, result = Site(context, builder), expression.ty
 
     def body(values: list[Any]) -> Any:
-        leaves = dict(zip(names, zip(_elements(kinds), values, strict=True), strict=True))
-        kind, y = _emit_tree(site, expression.expr, leaves)
+        leaves = dict(zip(names, zip(element_kinds(kinds), values, strict=True), strict=True))
+        kind, y = emit_tree(site, expression.expr, leaves)
         return context.cast(builder, y, kind, result.dtype)
 
     args = [lowerer.loadvar(name) for name in names]
     out = _loop(context, builder, result, kinds, args, body)
     return impl_ret_new_ref(context, builder, result, out)
-
-
-def fuse(context: Any) -> None:
-    """Make a target lower the expressions of arrays of duals."""
-    context.special_ops["arrayexpr"] = _lower_expression

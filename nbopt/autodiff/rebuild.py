@@ -6,21 +6,26 @@ of floats that duals are stored into are allocated as arrays of duals.
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import numba
 import numpy as np
 from numba import types
-from numba.core import ir
+from numba.core import config, ir
 from numba.core.compiler import CompilerBase, DefaultPassBuilder
 from numba.core.compiler_machinery import FunctionPass, register_pass
+from numba.core.typed_passes import NopythonRewrites
 from numba.core.untyped_passes import ReconstructSSA
 from numba.extending import overload
 
+from nbopt.autodiff.counts import Counts
 from nbopt.autodiff.dependence import Dependence, called, calls
 from nbopt.autodiff.dual import DualType, dual_in
 from nbopt.autodiff.dual_arrays import array_of
 from nbopt.autodiff.dual_math import install
+from nbopt.autodiff.ends import assignments, end_in_rows, returned
+from nbopt.autodiff.rows import RowsType, new_rows
 from nbopt.kernels.compile import is_compiled
 
 # Options of the user's own build that change what is computed, with Numba's defaults: a build inside
@@ -52,8 +57,12 @@ _LIKE = {np.zeros_like: 0.0, np.empty_like: 0.0, np.ones_like: 1.0, np.full_like
 class _Changes:
     """The changes to one function."""
 
-    def __init__(self, func_ir: Any, dual: DualType) -> None:
-        self.func_ir, self.dual = func_ir, dual
+    def __init__(self, func_ir: Any, dual: DualType, rows: RowsType | None = None) -> None:
+        self.func_ir, self.dual, self.rows = func_ir, dual, rows
+        self.names: list[str] = []
+        self.result: Any = None
+        if rows is not None:
+            self.names, self.result = returned(func_ir)
 
     def apply(self, dependence: Dependence) -> None:
         """Change the calls that matter."""
@@ -61,10 +70,13 @@ class _Changes:
             call = statement.value
             if is_compiled(function):
                 if dependence.any(var for var in call.list_vars() if var.name != call.func.name):
-                    call.func = self._constant(block, place, dual_build(function), call.loc)
+                    build = dual_build(function, self.rows if call is self.result else None)
+                    call.func = self._constant(block, place, build, call.loc)
             elif function in _RENAMED and dependence.any(call.args):
                 call.func = self._constant(block, place, _RENAMED[function], call.loc)
             elif statement.target.name in dependence.names and call.vararg is None:
+                if call is self.result and self._allocate_rows(block, place, call, function, dependence):
+                    continue
                 if function in _NEW:
                     self._allocate(block, place, call, _NEW[function])
                 elif function in _LIKE:
@@ -85,6 +97,25 @@ class _Changes:
         if given is None or called(self.func_ir, given) in _FLOATS:
             kws["dtype"] = self._constant(block, place, self.dual, call.loc)
             call.args, call.kws = tuple(args[:at]), tuple(kws.items())
+
+    def _allocate_rows(
+        self, block: Any, place: int, call: Any, function: Any, dependence: Dependence
+    ) -> bool:
+        """Make the allocation of the function's result one of rows, if elements are assigned one by one."""
+        counts = Counts(self.func_ir, dependence.kinds)
+        given = [*call.args[1:], *(var for name, var in call.kws if name == "dtype")]
+        floats = all(called(self.func_ir, var) in _FLOATS for var in given)
+        written = [s for s in assignments(self.func_ir) if s.target.name in self.names]
+        places = [s.index_var if isinstance(s, ir.StaticSetItem) else s.index for s in written]
+        if function not in (np.zeros, np.empty) or not floats or len(call.args) + len(call.kws) > 2:
+            return False
+        if not call.args or not all(map(counts.is_count, [call.args[0], *places])):
+            return False
+        alone = sum(dual_in(kind) is not None for kind in dependence.kinds) == 1
+        new = new_rows(self.rows, function is np.zeros, alone)
+        call.func = self._constant(block, place, new, call.loc)
+        call.args, call.kws = (call.args[0],), ()
+        return True
 
     def _allocate_like(self, block: Any, place: int, call: Any, fill: float | None) -> None:
         """Make an allocation like an array, with a fill unless the call tells it, one of duals."""
@@ -112,39 +143,72 @@ class _ForDuals(FunctionPass):
         """Change the function if duals are among its arguments."""
         dual = next(filter(None, map(dual_in, state.args)), None)
         if dual is not None:
-            _Changes(state.func_ir, dual).apply(Dependence(state.func_ir, state.args))
+            # rows are written without a look at the bounds
+            rows = None if state.flags.boundscheck or config.BOUNDSCHECK else state.pipeline.rows
+            changes = _Changes(state.func_ir, dual, rows)
+            changes.apply(Dependence(state.func_ir, state.args))
         return dual is not None
 
 
+@register_pass(mutates_CFG=False, analysis_only=False)
+class _EndInRows(FunctionPass):
+    """Numba's name for the change of what is returned."""
+
+    _name = "nbopt_end_in_rows"
+
+    def __init__(self) -> None:
+        super().__init__()
+
+    def run_pass(self, state: Any) -> bool:
+        """Change the function if it ends in an expression."""
+        return state.pipeline.rows is not None and end_in_rows(state, state.pipeline.rows)
+
+
 class _Compiler(CompilerBase):
-    """Numba's compiler with one more pass."""
+    """Numba's compiler with two more passes."""
+
+    rows: RowsType | None = None
 
     def define_pipelines(self) -> list[Any]:
         """Return the passes."""
         passes = DefaultPassBuilder.define_nopython_pipeline(self.state)
         passes.add_pass_after(_ForDuals, ReconstructSSA)
+        passes.add_pass_after(_EndInRows, NopythonRewrites)
         passes.finalize()
         return [passes]
 
 
-def dual_build(fun: Any) -> Any:
+@functools.cache
+def _compiler(rows: RowsType | None) -> type[_Compiler]:
+    """Return the compiler of functions that return rows where they can."""
+    return type("_Compiler", (_Compiler,), {"rows": rows})
+
+
+def dual_build(fun: Any, rows: RowsType | None = None) -> Any:
     """Return the dispatcher that compiles a user's function for duals; it lives as long as the function.
 
     Parameters
     ----------
     fun : numba dispatcher
+    rows : RowsType, optional
+        What a function that ends in an expression of arrays is to return, instead of an array of duals.
 
     Returns
     -------
     numba dispatcher
         To be called from compiled code, with arrays of duals among its arguments.
     """
-    build = fun.__dict__.get("_nbopt_dual")
+    builds = fun.__dict__.setdefault("_nbopt_dual", {})
+    build = builds.get(rows)
     if build is None:
         install()
         options = {name: fun.targetoptions.get(name, default) for name, default in _KEPT.items()}
         build = numba.njit(
-            fun.py_func, pipeline_class=_Compiler, no_cpython_wrapper=True, no_cfunc_wrapper=True, **options
+            fun.py_func,
+            pipeline_class=_compiler(rows),
+            no_cpython_wrapper=True,
+            no_cfunc_wrapper=True,
+            **options,
         )
-        fun.__dict__["_nbopt_dual"] = build
+        builds[rows] = build
     return build

@@ -366,10 +366,14 @@ def dual_entry(fun: Any, args: tuple[Any, ...], n: int, required: bool) -> Any:
 
     def make(fun: Any, kinds: tuple[Any, ...], load: Any) -> Any:
         values = fun.__dict__.get(VALUES) if forward.is_single(known) else None
-        kind = None if values is None else forward.result_type(values, kinds, known, "least_squares")
+        kind = (
+            None
+            if values is None
+            else forward.result_type(values, kinds, known, "least_squares", forward.RESIDUALS)
+        )
         if forward.is_line(kind):
             return forward.misfit_entry(values, known, load)
-        kind = forward.result_type(fun, kinds, known, "least_squares")
+        kind = forward.result_type(fun, kinds, known, "least_squares", forward.RESIDUALS)
         forward.check_result(kind, "jacobian", "least_squares")
         return forward.jacobian_entry(fun, known, load)
 
