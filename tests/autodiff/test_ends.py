@@ -69,6 +69,12 @@ def test_poles_have_the_derivatives_of_duals():
         np.testing.assert_allclose(found, expected, rtol=1e-14)
 
 
+def test_infinite_data_of_a_polynomial_leave_other_derivatives_alone():
+    line = njit(lambda x, t: x[0] * t + x[1])
+    assert jacobian(line)([2.0, 3.0], np.array([1.0, math.inf])).tolist() == [[1.0, 1.0], [math.inf, 1.0]]
+    assert np.isnan(jacobian(kept(line.py_func))([2.0, 3.0], np.array([math.inf]))[0, 1])
+
+
 def test_what_seems_a_variable_but_was_changed():
     @njit
     def fun(x, t):
