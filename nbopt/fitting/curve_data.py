@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from nbopt.fitting.whitening import CHOLESKY, NONE, WEIGHTS
-from nbopt.kernels.reductions import max_abs
+from nbopt.kernels.reductions import is_finite
 
 _NO_WEIGHTS = np.empty((0, 0))
 
@@ -101,7 +100,7 @@ def _numbers(owner: str, name: str, values: Any, finite: bool) -> np.ndarray:
             array = np.asarray(values, np.float64, order="C")
         except (TypeError, ValueError) as error:
             raise type(error)(f"{owner}: {name} must be real numbers: {error}") from None
-    if finite and not math.isfinite(max_abs(array.reshape(-1))):  # NumPy takes five times as long
+    if finite and not is_finite(array.reshape(-1)):  # NumPy takes five times as long
         bad = tuple(int(k) for k in np.argwhere(~np.isfinite(array))[0])
         at = ", ".join(map(str, bad))
         raise ValueError(f"{owner}: {name} must not contain infs or NaNs; {name}[{at}] is {array[bad]}")

@@ -10,7 +10,7 @@ import math
 
 from nbopt.fitting.householder import solve_transposed
 from nbopt.kernels.compile import compiled
-from nbopt.kernels.reductions import dot
+from nbopt.kernels.reductions import padded_dot
 
 # The least share of a column's square that stands apart from the columns before it. The square has an error
 # of 1e-16, so what is left has ten digits: more than a step needs, and a step has its own test.
@@ -25,7 +25,8 @@ def factor_apart(columns, count, b, order, R, apart, g):
     Parameters
     ----------
     columns : ndarray of shape (>= count, m)
-        The j-th column of A in row j; left as they are. For lengths see `householder.factor`.
+        The j-th column of A in row j; left as they are. The length is a multiple of `reductions.LANES`,
+        filled up with zeros.
     count : int
     b : ndarray of shape (m,), m >= count
     order : ndarray of int64, shape (>= count,)
@@ -41,9 +42,9 @@ def factor_apart(columns, count, b, order, R, apart, g):
         False if columns are too nearly parallel: then `b` is as it was and `order` is 0, 1, ....
     """
     for j in range(count):
-        order[j], g[j] = j, dot(columns[j], b)
+        order[j], g[j] = j, padded_dot(columns[j], b)
         for k in range(j, count):
-            R[j, k] = dot(columns[j], columns[k])
+            R[j, k] = padded_dot(columns[j], columns[k])
         apart[j] = _APART * R[j, j] if R[j, j] > _TINY else math.inf
     for k in range(count):
         _bring_largest(R, count, k, order, apart, g)

@@ -97,7 +97,7 @@ from nbopt.fitting.workspace import (
     parts,
 )  # fmt: skip
 from nbopt.kernels.compile import compiled
-from nbopt.kernels.reductions import max_abs
+from nbopt.kernels.reductions import is_finite
 from nbopt.kernels.views import matrix, vector
 from nbopt.solvers.bursts import EVALUATE, NEW_ITERATE, STOP
 
@@ -302,7 +302,7 @@ def _arrive(work, counts):
     """Take the Jacobian at the trial point and make that the iterate; tell whether that can be."""
     lines, numbers = parts(work, counts)[4], parts(work, counts)[6]
     n, m = counts[N], counts[M]
-    if not math.isfinite(max_abs(vector(work, n + m, m * n))):
+    if not is_finite(vector(work, n + m, m * n)):
         if counts[NIT] == 0 and counts[NJEV] == 1:
             counts[REASON] = BAD_JACOBIAN
             return True

@@ -5,13 +5,15 @@ import pytest
 
 from nbopt.fitting.gram import factor_apart
 from nbopt.fitting.householder import factor
+from nbopt.kernels.reductions import LANES
 
 
 def factored(A, b):
-    n = A.shape[1]
-    order, R, c = np.full(n, -1), np.zeros((n, n)), b.copy()
-    known = factor_apart(np.array(A.T, order="C"), n, c, order, R, np.empty(n), np.empty(n))
-    return known, order, np.triu(R), c
+    m, n = A.shape
+    order, R, room = np.full(n, -1), np.zeros((n, n)), -m % LANES
+    columns, c = np.ascontiguousarray(np.pad(A.T, ((0, 0), (0, room)))), np.pad(b, (0, room))
+    known = factor_apart(columns, n, c, order, R, np.empty(n), np.empty(n))
+    return known, order, np.triu(R), c[:m]
 
 
 def reflected(A, b):

@@ -44,6 +44,12 @@ def in_blocks(terms, ways=1):
     return total
 
 
+def test_a_product_of_whole_lanes_is_that_of_any_length():
+    for n in (0, LANES, 5 * LANES, BLOCK + LANES):
+        a, b = vectors(n, np.float64, 2)
+        assert reductions.padded_dot(a, b) == reductions.dot(a, b)
+
+
 def vectors(n, dtype, count):
     rng = np.random.default_rng(n)
     return [rng.standard_normal(n).astype(dtype) for _ in range(count)]
@@ -84,8 +90,12 @@ def test_nan_and_infinity_are_not_lost(n):
         assert math.isnan(reductions.max_abs(a))
         assert math.isnan(reductions.sum_abs(a))
         assert math.isnan(reductions.dot(a, a))
+        assert not reductions.is_finite(a)
         a[k] = -math.inf
         assert reductions.max_abs(a) == math.inf
+        assert not reductions.is_finite(a)
+        a[k] = 1e308
+        assert reductions.is_finite(a)
 
 
 def test_float32_sums_are_kept_in_float64():
