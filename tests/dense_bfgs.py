@@ -2,6 +2,9 @@
 
 import numpy as np
 
+from nbopt.kernels.reductions import BLOCK
+from nbopt.solvers.subspace import room_for_numbers
+
 
 def pairs(n, m, seed, rows=None):
     """Return S, Y of m pairs with positive curvature in rows of a ring, their order, and theta."""
@@ -26,3 +29,8 @@ def matrix(S, Y, slots, theta):
         Bs = B @ s
         B += np.outer(y, y) / (y @ s) - np.outer(Bs, Bs) / (s @ Bs)
     return B
+
+
+def scratch(rows, n):
+    """Return room for the sums of all blocks of a pass over the pairs, and for what a stage reads."""
+    return np.full(4 * rows * (n // BLOCK + 1), np.nan), np.full(room_for_numbers(rows), np.nan)

@@ -5,12 +5,15 @@ the address of a `Team`, or 0: then the pass runs where it is called. A team is 
 `reductions`, each thread a share of them, and what the blocks come to is added in their order, so
 no bit depends on the number of threads, nor on whether there was a team at all.
 
-The team's functions are called by address, so that only a solve of many variables compiles them.
+The team's functions are called by address, so that only a solve of many variables compiles them. A solver
+may have passes of its own, "stages": `sweep` runs them, and `fold` adds up what the blocks come to.
 """
 
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
+from typing import Any
 
 import numba
 import numpy as np
@@ -32,16 +35,18 @@ ARRAYS = 5  # vectors of a pass at most; unused ones repeat another
 BYTES = 4  # vectors that a typical pass reads or writes, times the size of an element
 FOUND = 3  # what a block comes to: two sums and a largest element
 
-# The words of a team: addresses of `_run` and `_on_threads`; number of threads; addresses of the clock (or
-# 0), of what the blocks come to, of a pass's factors, of the rest; then those of the passes.
-RUN, LAUNCH, SHARES, CLOCK, RESULTS, FACTORS, REST = range(7)
-DOT, AXPY_DOT, SCALE, ALONG, PAIR, COPY_MAX_ABS = range(7, 13)
+# The words of a team: addresses of `_run`, `_launch` and `_on_threads`; number of threads; addresses of the
+# clock (or 0), of what the blocks come to, of a pass's factors, of the rest; then those of the passes, and
+# of a solver's own from OWN on.
+RUN, LAUNCH, THREADS, SHARES, CLOCK, RESULTS, FACTORS, REST = range(8)
+DOT, AXPY_DOT, SCALE, ALONG, PAIR, COPY_MAX_ABS, OWN = range(8, 15)
+KINDS = 256  # more than there are words
 
 # Where another process holds a core, a pass waits 4 to 12 ms for it, hundreds of times as long as it takes;
 # so it may after a pause, until the thread is awake. Waits add up to a debt, which other passes pay off by
 # what they take: threads save about that. A debt beyond PATIENCE means a rest: one thread, for all teams.
-LONG_WAIT = 1e-3  # seconds, and for each element:
-SLOWEST = 4e-9
+LONG_WAIT = 1e-3  # seconds, and for each element that is read or written:
+SLOWEST = 1e-9
 PATIENCE, SHORTEST, LONGEST = 0.03, 0.5, 4.0
 END, LENGTH, DEBT = range(3)
 
@@ -54,15 +59,15 @@ def _on_threads(shares, stage, arrays, doubles):
     """Call a pass's stage on equal shares of its blocks."""
     a, b, c, d, e = arrays
     found, h = doubles
-    n = found.size // FOUND
+    n = blocks_of(a.size)
     for i in prange(shares):
         call_loop(stage, n * i // shares, n * (i + 1) // shares, (a, b, c, d, e), (found, h))
 
 
 @compiled(inline=True)
-def _account(rest, now, took, n):
+def _account(rest, now, took, elements):
     """Note what a pass took; rest if passes wait too often, twice as long as the last time if soon again."""
-    wait = took - SLOWEST * n
+    wait = took - SLOWEST * elements
     if wait > LONG_WAIT:
         rest[DEBT] += wait
         if rest[DEBT] > PATIENCE:
@@ -75,24 +80,34 @@ def _account(rest, now, took, n):
 
 
 @compiled
+def _launch(team, kind, arrays, doubles):
+    """Run a pass on a team's threads, or on one while they rest.
+
+    ``kind``: which pass, plus KINDS times the number of vectors that it reads or writes.
+    """
+    which, vectors = kind % KINDS, kind // KINDS
+    n, stage = arrays[0].size, load_i64(team + 8 * which)
+    rest = part(load_i64(team + 8 * REST), 0, DEBT + 1, _DOUBLES)
+    clock = load_i64(team + 8 * CLOCK)
+    began = seconds(clock) if clock != 0 else 0.0
+    if began < rest[END]:
+        call_loop(stage, 0, blocks_of(n), arrays, doubles)
+        return
+    call_loop(load_i64(team + 8 * THREADS), load_i64(team + 8 * SHARES), stage, arrays, doubles)
+    if clock != 0:
+        now = seconds(clock)
+        _account(rest, now, now - began, vectors * n)
+
+
+@compiled
 def _run(team, which, t, factor, a, b, c, d, e):
     """Run a pass and return two sums and a largest element, as far as it has them."""
     n = a.size
     arrays = a, part(b, 0, n, a), part(c, 0, n, a), part(d, 0, n, a), part(e, 0, n, a)
-    blocks, stage = blocks_of(n), load_i64(team + 8 * which)
-    found = part(load_i64(team + 8 * RESULTS), 0, FOUND * blocks, _DOUBLES)
+    found = part(load_i64(team + 8 * RESULTS), 0, FOUND * blocks_of(n), _DOUBLES)
     h = part(load_i64(team + 8 * FACTORS), 0, 2, _DOUBLES)
-    rest = part(load_i64(team + 8 * REST), 0, DEBT + 1, _DOUBLES)
     h[0], h[1] = t, factor
-    clock = load_i64(team + 8 * CLOCK)
-    began = seconds(clock) if clock != 0 else 0.0
-    if began < rest[END]:
-        call_loop(stage, 0, blocks, arrays, (found, h))
-    else:
-        call_loop(load_i64(team + 8 * LAUNCH), load_i64(team + 8 * SHARES), stage, arrays, (found, h))
-        if clock != 0:
-            now = seconds(clock)
-            _account(rest, now, now - began, n)
+    _launch(team, which + KINDS * BYTES, arrays, (found, h))
     first, second, largest = 0.0, 0.0, 0.0
     for k in range(0, found.size, FOUND):
         first += found[k]
@@ -180,11 +195,64 @@ def copy_max_abs(team, x, out):
     return reductions.max_abs(x)
 
 
+if numba_config.DISABLE_JIT:  # stages have no addresses then: a number stands for all of a solver's
+    _numbered: list[tuple[Callable, ...]] = []
+
+    def stages_of(own: tuple[Callable, ...]) -> int:
+        """Return a number by which `sweep` finds the stages."""
+        if own not in _numbered:
+            _numbered.append(own)
+        return _numbered.index(own)
+
+    def sweep(crew, which, vectors, arrays, doubles):
+        """Run a stage."""
+        _numbered[crew[1]][which](0, blocks_of(arrays[0].size), arrays, doubles)
+
+else:
+
+    def stages_of(own: tuple[Callable, ...]) -> int:
+        """Compile a solver's own stages for float64, or load them; return where their addresses stand."""
+        return address(_stages_of(own))
+
+    @compiled(inline=True)
+    def sweep(crew, which, vectors, arrays, doubles):
+        """Run one of a solver's own stages over all blocks of the first vector; there are five.
+
+        ``crew`` is the address of a team with these stages, or 0, and what `stages_of` returns.
+        ``stage(low, high, arrays, doubles)`` does the blocks [low, high), and what it does to one may not
+        depend on the others. ``doubles`` are two arrays: what the blocks come to, and numbers for the stage.
+        ``vectors`` says how many it reads or writes. Called by address it is compiled only once: Numba would
+        optimize it again in all that call it.
+        """
+        team, stages = crew
+        first, second = np.int64(0), blocks_of(arrays[0].size)
+        if team != 0:
+            first, second = team, np.int64(OWN + which + KINDS * vectors)
+        runner = load_i64(team + 8 * LAUNCH if team != 0 else stages + 8 * which)
+        call_loop(runner, first, second, arrays, doubles)
+
+
+@compiled
+def fold(found, n, sums):
+    """Add up what the blocks of ``n`` elements come to, ``sums.size`` numbers each, in their order."""
+    for j in range(sums.size):
+        total = 0.0
+        for k in range(blocks_of(n)):
+            total += found[k * sums.size + j]
+        sums[j] = total
+
+
+@compiled
+def span(k, n):
+    """Return where the k-th block of ``n`` elements begins, and its length."""
+    return k * BLOCK, n - k * BLOCK if k == blocks_of(n) - 1 else BLOCK
+
+
 @compiled
 def _block(a, k):
     """Return the k-th block."""
-    last = k == blocks_of(a.size) - 1
-    return vector(a, k * BLOCK, a.size - k * BLOCK if last else BLOCK)
+    start, size = span(k, a.size)
+    return vector(a, start, size)
 
 
 @compiled
@@ -237,21 +305,41 @@ def _copy_max_abs(low, high, arrays, doubles):
 STAGES = _dot, _axpy_dot, _scale, _along, _curvature_pair, _copy_max_abs
 
 
-@functools.cache
-def _addresses(dtype: np.dtype) -> tuple[int, int, tuple[int, ...]]:
-    """Compile all that a team calls for a dtype, or load it; return the addresses."""
+def _kinds(dtype: np.dtype) -> tuple[Any, Any]:
+    """Return the types of a stage's arrays."""
     line, doubles = (types.Array(t, 1, "C") for t in (numba.from_dtype(dtype), types.float64))
-    arrays, ways = types.UniTuple(line, ARRAYS), types.UniTuple(doubles, 2)
-    stage = types.void(types.intp, types.intp, arrays, ways)
-    numbers = types.float64, types.float64
+    return types.UniTuple(line, ARRAYS), types.UniTuple(doubles, 2)
+
+
+@functools.cache
+def _stages_of(own: tuple[Callable, ...], dtype: np.dtype = _DOUBLES.dtype) -> np.ndarray:
+    """Return the addresses of stages for a dtype; it lives for ever."""
+    stage = types.void(types.intp, types.intp, *_kinds(dtype))
+    return np.array([address_of(s, stage) for s in own], np.int64)
+
+
+@functools.cache
+def _addresses(dtype: np.dtype) -> tuple[int, ...]:
+    """Compile all that every team calls for a dtype, or load it; return the addresses."""
+    arrays, ways = _kinds(dtype)
     others = (types.intp,) * (ARRAYS - 1)
-    run = types.UniTuple(types.float64, FOUND)(types.intp, types.intp, *numbers, line, *others)
-    stages = tuple(address_of(s, stage) for s in STAGES)
-    return address_of(_run, run), address_of(_on_threads, stage), stages
+    numbers = types.float64, types.float64
+    run = types.UniTuple(types.float64, FOUND)(types.intp, types.intp, *numbers, arrays.dtype, *others)
+    way = types.void(types.intp, types.intp, arrays, ways)
+    return address_of(_run, run), address_of(_launch, way), address_of(_on_threads, way)
 
 
 class Team:
     """Threads for the passes of one solve over vectors of ``n`` elements; not for two solves at a time.
+
+    Parameters
+    ----------
+    n : int
+    dtype : numpy.dtype
+    shares : int
+        Number of threads.
+    own : tuple of compiled functions
+        The solver's own stages, passes from OWN on.
 
     Attributes
     ----------
@@ -261,16 +349,16 @@ class Team:
 
     __slots__ = ("_factors", "_results", "_words", "address")
 
-    def __init__(self, n: int, dtype: np.dtype, shares: int) -> None:
-        run, launch, stages = _addresses(dtype)
+    def __init__(self, n: int, dtype: np.dtype, shares: int, own: tuple[Callable, ...] = ()) -> None:
+        stages = *_stages_of(STAGES, dtype), *(_stages_of(own, dtype) if own else ())
         self._results, self._factors = np.zeros(FOUND * blocks_of(n)), np.zeros(2)
         arrays = address(self._results), address(self._factors), address(_rest)
-        words = run, launch, shares, clock_address(), *arrays, *stages
+        words = *_addresses(dtype), shares, clock_address(), *arrays, *stages
         self._words = np.array(words, np.int64)
         self.address = address(self._words)
 
 
-def team_for(n: int, dtype: np.dtype = _DOUBLES.dtype) -> Team | None:
+def team_for(n: int, dtype: np.dtype = _DOUBLES.dtype, own: tuple[Callable, ...] = ()) -> Team | None:
     """Return a team for passes over ``n`` elements, or None where one thread is to do them.
 
     That is where they are few (`launcher.PARALLEL_BYTES`), where there is one thread only, and with
@@ -282,4 +370,4 @@ def team_for(n: int, dtype: np.dtype = _DOUBLES.dtype) -> Team | None:
     if shares < 2:
         return None
     _addresses(dtype)  # starts the threads
-    return Team(n, dtype, shares) if numba.threading_layer() != "workqueue" else None
+    return Team(n, dtype, shares, own) if numba.threading_layer() != "workqueue" else None

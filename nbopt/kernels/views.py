@@ -25,6 +25,10 @@ if numba_config.DISABLE_JIT:  # an intrinsic has no Python body
         """Return ``a[i]`` of a matrix."""
         return a[i]
 
+    def flat(a):
+        """Return all elements of a matrix."""
+        return a.reshape(-1)
+
 else:
 
     def _view(context: Any, builder: Any, kind: Any, data: Any, shape: tuple) -> Any:
@@ -75,3 +79,14 @@ else:
             return _view(context, builder, kind, data, (n,))
 
         return kind(a, types.intp), codegen
+
+    @intrinsic
+    def flat(typing_context, a):
+        """Return all elements of a matrix in C order, valid as long as the caller holds ``a``."""
+        kind = types.Array(a.dtype, 1, "C")
+
+        def codegen(context, builder, signature, args):
+            array = context.make_array(signature.args[0])(context, builder, args[0])
+            return _view(context, builder, kind, array.data, (array.nitems,))
+
+        return kind(a), codegen

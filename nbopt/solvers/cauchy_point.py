@@ -14,7 +14,7 @@ import math
 import numpy as np
 
 from nbopt.kernels.compile import compiled
-from nbopt.kernels.reductions import dot
+from nbopt.kernels.large_vectors import dot
 from nbopt.solvers.compact import multiply_middle, product, row_of_w, w_transposed
 
 # Rows of `small`: W'd for what is left of the direction, W'(x_c - x), a row of W, its product with M.
@@ -34,19 +34,19 @@ def inside(value, low, high):
 
 
 @compiled
-def cauchy_point(x, g, lower, upper, S, Y, slots, theta, L, J, breaks, heap, d, target, small):
+def cauchy_point(x, g, lower, upper, S, Y, slots, theta, L, J, breaks, heap, d, target, small, team):
     """Write the point to ``target`` and W'(target - x) to ``small[C]``; tell whether all is finite.
 
     ``breaks`` takes the steps at which the variables meet their bounds, ``heap`` their indices, ``d``
-    what is left of the direction at the end.
+    what is left of the direction at the end. ``team``: as in `large_vectors`.
     """
     m, p, c = slots.size, small[P], small[C]
     first, moving = _first_leg(x, g, lower, upper, breaks, d, target)
-    w_transposed(S, Y, slots, theta, d, p)
+    w_transposed(S, Y, slots, theta, d, p, team)
     for j in range(2 * m):
         c[j] = 0.0
     multiply_middle(L, J, m, p, small[IMAGE])
-    slope = -dot(d, d)
+    slope = -dot(team, d, d)
     curvature = -theta * slope - product(p, small[IMAGE], m)
     least = -_EPS * theta * slope  # rounding must not make the model flat or concave
     start, reach = 0.0, -slope / max(curvature, least) if moving > 0 else 0.0
@@ -93,7 +93,7 @@ def _first_leg(x, g, lower, upper, breaks, d, target):
     return first, moving
 
 
-@compiled
+@compiled(inline=True)
 def _bend(gk, moved, length, slope, curvature, theta, m, L, J, small):
     """Take one variable out of the direction, at the end of a leg; return slope and curvature of the next.
 
@@ -123,7 +123,7 @@ def _heap_of(breaks, heap):
     return size
 
 
-@compiled
+@compiled(inline=True)
 def _sink(breaks, heap, size, top):
     """Move an index down to its place in the heap."""
     k = heap[top]

@@ -14,13 +14,13 @@ in the small space has 2*m elements: first the part of Y, then that of S.
 from __future__ import annotations
 
 from nbopt.kernels.compile import compiled
-from nbopt.kernels.reductions import dot
+from nbopt.kernels.large_vectors import dot
 from nbopt.kernels.views import row, vector
 from nbopt.solvers.cholesky import cholesky, solve_lower, solve_upper
 
 
 @compiled(inline=True)
-def multiply_pairs(S, Y, slots, fresh, SS, SY):
+def multiply_pairs(S, Y, slots, fresh, SS, SY, team):
     """Add to S'S and S'Y what the newest ``fresh`` pairs bring; both are kept by row of S, not by age.
 
     Of S'Y only the products of a step with a change that is no newer are needed.
@@ -30,8 +30,8 @@ def multiply_pairs(S, Y, slots, fresh, SS, SY):
         a = slots[i]
         for j in range(i + 1):
             b = slots[j]
-            SS[a, b] = SS[b, a] = dot(row(S, a), row(S, b))
-            SY[a, b] = dot(row(S, a), row(Y, b))
+            SS[a, b] = SS[b, a] = dot(team, row(S, a), row(S, b))
+            SY[a, b] = dot(team, row(S, a), row(Y, b))
 
 
 @compiled
@@ -75,12 +75,12 @@ def multiply_middle(L, J, m, v, result):
 
 
 @compiled(inline=True)
-def w_transposed(S, Y, slots, theta, d, result):
+def w_transposed(S, Y, slots, theta, d, result, team):
     """Write W'd to ``result``."""
     m = slots.size
     for j in range(m):
-        result[j] = dot(row(Y, slots[j]), d)
-        result[m + j] = theta * dot(row(S, slots[j]), d)
+        result[j] = dot(team, row(Y, slots[j]), d)
+        result[m + j] = theta * dot(team, row(S, slots[j]), d)
 
 
 @compiled(inline=True)

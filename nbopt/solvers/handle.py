@@ -8,19 +8,22 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from nbopt.kernels.compile import compiled
+from nbopt.kernels.large_vectors import stages_of
 from nbopt.kernels.launcher import part
 from nbopt.kernels.native import call_advance, call_entry
 from nbopt.kernels.native_handle import NFEV, NIT, SOLVE, STATUS, NativeHandle
 from nbopt.kernels.views import matrix, vector
 from nbopt.solvers import lbfgs, lbfgsb
 from nbopt.solvers.bursts import EVALUATE, STOP
-from nbopt.solvers.model_step import BOXED, FIXED, FREE, LOWER, SLOTS, UPPER, VECTORS
+from nbopt.solvers.model_step import BOXED, FIXED, FREE, LOWER, SLOTS, STAGES, UPPER, VECTORS
+from nbopt.solvers.subspace import OWN_STAGES
 
 # Words of a handle's block, after the solver's address: addresses; the number of variables, or 0 for any;
 # an evaluation counts as ONE + PER_VARIABLE*n calls; options; rows of the engine's `vectors`; the address of
-# the bounds (2, n), or 0; sizes of what the engine for bounds has behind the rest. The last two are floats.
+# the bounds (2, n), or 0; sizes of what the engine for bounds has behind the rest, and its stages. The last
+# two are floats.
 ENTRY, ADVANCE, SIZE, ONE, PER_VARIABLE, MAXCOR, MAXFUN, MAXITER, MAXLS, ROWS = range(SOLVE + 1, SOLVE + 11)
-BOUNDS, MORE_WORK, MORE_COUNTS, FTOL, GTOL, BLOCK = range(ROWS + 1, ROWS + 7)
+BOUNDS, MORE_WORK, MORE_COUNTS, MORE_STAGES, FTOL, GTOL, BLOCK = range(ROWS + 1, ROWS + 8)
 
 _STATUS = tuple(status for status, _ in lbfgsb.MESSAGES)
 
@@ -80,6 +83,7 @@ def solve(block, x, g, value, words, outcome):
     work[at + lbfgs.FTOL], work[at + lbfgs.GTOL] = numbers[FTOL], numbers[GTOL]
     if slots[BOUNDS] != 0:
         _bound(x, part(slots[BOUNDS], 0, 2 * n, x), matrix(work, 2 * n, height, n), counts)
+        counts[STAGES] = slots[MORE_STAGES]
     here, gradient = vector(work, 0, n), vector(work, n, n)
     for k in range(n):
         here[k] = work[(2 + lbfgs.X) * n + k] = x[k]
@@ -133,6 +137,7 @@ def block_of(
         rows = options.maxcor + 1
         block[BOUNDS], block[ROWS] = bounds.ctypes.data, VECTORS
         block[MORE_WORK] = lbfgsb.room_for_model(n, rows)
+        block[MORE_STAGES] = stages_of(OWN_STAGES)
         block[MORE_COUNTS] = SLOTS + rows + n - (lbfgs.RING + 2)
     block.view(np.float64)[FTOL : GTOL + 1] = options.ftol, options.gtol
     return block

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from nbopt.kernels.compile import compiled
-from nbopt.kernels.large_vectors import team_for
+from nbopt.kernels.large_vectors import stages_of, team_for
 from nbopt.kernels.reductions import dot, max_abs
 from nbopt.kernels.views import matrix, vector
 from nbopt.linesearch import more_thuente as line
@@ -86,6 +86,7 @@ from nbopt.solvers.model_step import (
     SCRATCH,
     SLOTS,
     SPENT,
+    STAGES,
     TARGET,
     UPPER,
     VECTORS,
@@ -93,6 +94,7 @@ from nbopt.solvers.model_step import (
     room_for_model,
 )
 from nbopt.solvers.options import Options
+from nbopt.solvers.subspace import OWN_STAGES
 
 # The reasons of `lbfgs`, and one more.
 ALL_FIXED = len(lbfgs.MESSAGES)
@@ -139,8 +141,9 @@ class Workspace(lbfgs.Workspace):
         work[numbers : numbers + SEARCH] = math.nan, ftol, gtol, 0.0, unit
         self.counts = counts = np.zeros(SLOTS + rows + n, np.int64)
         counts[:REASON] = n, rows, NEW, 0, 0, 0, cost, maxiter, maxfun, maxls, pause
-        self.at_f, self.team = numbers + F, team_for(n)
+        self.at_f, self.team = numbers + F, team_for(n, own=OWN_STAGES)
         counts[TEAM] = 0 if self.team is None else self.team.address
+        counts[STAGES] = stages_of(OWN_STAGES)
         counts[FIXED] = np.count_nonzero(vectors[LOWER] == vectors[UPPER])
         counts[BOXED] = np.isfinite(vectors[LOWER : UPPER + 1]).all()
 
@@ -161,7 +164,7 @@ class Workspace(lbfgs.Workspace):
 @compiled
 def advance(f, work, counts):
     """Take value and gradient at x, go on to the next point, and return what to do there."""
-    team = counts[TEAM]  # for the passes over all pairs: between others its threads would fall asleep
+    team = counts[TEAM]  # for the passes over all pairs: the others are short, one thread does them
     n, rows, phase = counts[N], counts[ROWS], counts[PHASE]
     x, g, vectors = vector(work, 0, n), vector(work, n, n), matrix(work, 2 * n, VECTORS, n)
     pairs = (2 + VECTORS) * n

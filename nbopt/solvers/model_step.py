@@ -9,16 +9,19 @@ minimization moves the others.
 from __future__ import annotations
 
 from nbopt.kernels.compile import compiled
+from nbopt.kernels.reductions import BLOCK
 from nbopt.kernels.views import matrix, vector
 from nbopt.linesearch.two_loop import direction, row_of
 from nbopt.solvers.cauchy_point import cauchy_point
 from nbopt.solvers.compact import factor_middle, multiply_pairs
 from nbopt.solvers.lbfgs import BEST_G, GAMMA, RHO, RING, D, G, X
 from nbopt.solvers.subspace import (
+    ROWS,
     bounded_step,
     factor_reduced,
     free_variables,
     multiply_parts,
+    room_for_numbers,
     subspace_step,
 )
 
@@ -29,27 +32,35 @@ NEWTON = BEST_G  # the direction without bounds: no search is on while it is nee
 
 # `counts` after the entries of `lbfgs`: how many variables have equal bounds; whether all have two
 # bounds; how many pairs the products with all variables, and those with the free and with the others, do
-# not know yet; whether the model, before its pairs were dropped, promised no more than rounding; rows of S
-# and Y by age (ROWS); a heap (n).
-FIXED, BOXED, FRESH, FRESH_PARTS, SPENT, SLOTS = range(RING + 2, RING + 8)
+# not know yet; whether the model, before its pairs were dropped, promised no more than rounding; the address
+# of the stages; rows of S and Y by age (ROWS); a heap (n).
+FIXED, BOXED, FRESH, FRESH_PARTS, SPENT, STAGES, SLOTS = range(RING + 2, RING + 9)
 
-# The part of `work` after the numbers of `lbfgs`: matrices of (ROWS, ROWS); vectors of 2*ROWS; scratch.
+# The part of `work` after the numbers of `lbfgs`: matrices of (ROWS, ROWS); vectors of
+# 2*ROWS; the scratch of `subspace`.
 SS, SY, L, J, YZY, SAS, E, P, H, Q, MATRICES = range(11)
 SMALL = 4
-BLOCK = 256  # variables that are worked on at a time: their parts of all pairs fit into a cache
 
 _FEW = 4  # a quarter of the variables: where more are newly free or held, all products start anew
 
 
 def room_for_model(n: int, rows: int) -> int:
     """Return the size of the part of `work` after the numbers of `lbfgs`."""
-    return MATRICES * rows * rows + SMALL * 2 * rows + 2 * min(n, BLOCK)
+    sums = 4 * rows * (n // BLOCK + 1)
+    return MATRICES * rows * rows + SMALL * 2 * rows + sums + room_for_numbers(rows)
 
 
 @compiled(inline=True)
 def _square(work, at, which, rows):
     """Return one of the matrices of (ROWS, ROWS)."""
     return matrix(work, at + which * rows * rows, rows, rows)
+
+
+@compiled(inline=True)
+def _scratch(work, at, rows, n):
+    """Return the scratch of `subspace`."""
+    start, sums = at + MATRICES * rows * rows + SMALL * 2 * rows, 4 * rows * (n // BLOCK + 1)
+    return vector(work, start, sums), vector(work, start + sums, ROWS + 3 * rows)
 
 
 @compiled(inline=True)
@@ -62,11 +73,11 @@ def aim(vectors, S, Y, numbers, counts, work, at, team):
     if newton and _newton(vectors, S, Y, numbers, counts, team):
         return True
     rows, n, ring, theta = S.shape[0], S.shape[1], vector(counts, RING, 2), 1.0 / numbers[GAMMA]
-    m = ring[0]
+    m, crew = ring[0], (team, counts[STAGES])
     slots, heap = vector(counts, SLOTS, m), vector(counts, SLOTS + rows, n)
     for i in range(m):
         slots[i] = row_of(ring, m - 1 - i, rows)
-    if not _bend(vectors, S, Y, slots, theta, counts, heap, work, at):
+    if not _bend(vectors, S, Y, slots, theta, counts, heap, work, at, team):
         return False
     fresh = min(counts[FRESH_PARTS], m)
     count, changes = free_variables(vectors[TARGET], vectors[LOWER], vectors[UPPER], vectors[FREE], heap)
@@ -79,7 +90,7 @@ def aim(vectors, S, Y, numbers, counts, work, at, team):
         if fresh == m or _FEW * changes > n:
             fresh, changes = m, 0
         counts[FRESH_PARTS] = 0
-        if not _slide(vectors, S, Y, slots, theta, fresh, heap[:changes], work, at):
+        if not _slide(vectors, S, Y, slots, theta, fresh, vector(heap, 0, changes), work, at, crew):
             return False
     if count > 0:
         bounded_step(vectors[X], vectors[G], vectors[LOWER], vectors[UPPER], vectors[D], vectors[TARGET])
@@ -114,35 +125,34 @@ def _newton(vectors, S, Y, numbers, counts, team):
 
 
 @compiled(inline=True)
-def _bend(vectors, S, Y, slots, theta, counts, heap, work, at):
+def _bend(vectors, S, Y, slots, theta, counts, heap, work, at, team):
     """Write the Cauchy point to TARGET; False where rounding has spoilt the model."""
     rows = S.shape[0]
     ss, sy = _square(work, at, SS, rows), _square(work, at, SY, rows)
     l, root = _square(work, at, L, rows), _square(work, at, J, rows)
-    multiply_pairs(S, Y, slots, min(counts[FRESH], slots.size), ss, sy)
+    small = matrix(work, at + MATRICES * rows * rows, SMALL, 2 * rows)
+    multiply_pairs(S, Y, slots, min(counts[FRESH], slots.size), ss, sy, team)
     counts[FRESH] = 0
     if not factor_middle(ss, sy, slots, theta, l, root):
         return False
     x, g, lower, upper = vectors[X], vectors[G], vectors[LOWER], vectors[UPPER]
     breaks, d, target = vectors[SCRATCH], vectors[D], vectors[TARGET]
-    small = matrix(work, at + MATRICES * rows * rows, SMALL, 2 * rows)
-    return cauchy_point(x, g, lower, upper, S, Y, slots, theta, l, root, breaks, heap, d, target, small)
+    return cauchy_point(x, g, lower, upper, S, Y, slots, theta, l, root, breaks, heap, d, target, small, team)
 
 
 @compiled(inline=True)
-def _slide(vectors, S, Y, slots, theta, fresh, changed, work, at):
+def _slide(vectors, S, Y, slots, theta, fresh, changed, work, at, crew):
     """Write the step from the Cauchy point to D; False where rounding has spoilt the model."""
-    rows, n = S.shape[0], S.shape[1]
+    rows, n = S.shape
     yzy, sas, e = _square(work, at, YZY, rows), _square(work, at, SAS, rows), _square(work, at, E, rows)
     p, h, q = _square(work, at, P, rows), _square(work, at, H, rows), _square(work, at, Q, rows)
-    small_at = at + MATRICES * rows * rows
-    small = matrix(work, small_at, SMALL, 2 * rows)
-    blocks = matrix(work, small_at + SMALL * 2 * rows, 2, min(n, BLOCK))
-    free = vectors[FREE]
-    multiply_parts(S, Y, slots, fresh, free, changed, yzy, sas, e, blocks)
+    small, scratch = matrix(work, at + MATRICES * rows * rows, SMALL, 2 * rows), _scratch(work, at, rows, n)
+    x, g, d, target, free, r = (
+        vectors[X], vectors[G], vectors[D], vectors[TARGET], vectors[FREE], vectors[SCRATCH],
+    )  # fmt: skip
+    multiply_parts(S, Y, slots, fresh, free, changed, yzy, sas, e, d, r, scratch, crew)
     if not factor_reduced(_square(work, at, SY, rows), yzy, sas, e, slots, theta, p, h, q):
         return False
     l, root = _square(work, at, L, rows), _square(work, at, J, rows)
-    x, g, d, target, r = vectors[X], vectors[G], vectors[D], vectors[TARGET], vectors[SCRATCH]
-    subspace_step(x, g, target, free, S, Y, slots, theta, l, root, p, h, q, r, d, small, BLOCK)
+    subspace_step(x, g, target, free, S, Y, slots, theta, l, root, p, h, q, r, d, small, scratch, crew)
     return True

@@ -3,7 +3,7 @@
 import numpy as np
 
 from nbopt.kernels.compile import compiled
-from nbopt.kernels.views import matrix, row, vector
+from nbopt.kernels.views import flat, matrix, row, vector
 
 
 @compiled
@@ -17,6 +17,7 @@ def _fill(work):
     last = row(m, 1)
     for j in range(last.size):
         last[j] += 5
+    flat(m)[3] += 7
     return v.size + m.size + last.size
 
 
@@ -24,4 +25,4 @@ def test_views_write_to_the_work_array():
     for dtype in (np.float64, np.float32, np.int64):
         work = np.zeros(14, dtype)
         assert _fill(work) == 15
-        np.testing.assert_array_equal(work, [0, 0, 1, 2, 3, 10, 11, 12, 13, 25, 26, 27, 28, 0])
+        np.testing.assert_array_equal(work, [0, 0, 1, 2, 3, 10, 11, 12, 20, 25, 26, 27, 28, 0])

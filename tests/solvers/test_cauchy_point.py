@@ -12,7 +12,7 @@ def found(x, g, lower, upper, S, Y, slots, theta):
     """Return the point and W'(x_c - x)."""
     rows, n = S.shape
     SS, SY, L, J = (np.empty((rows, rows)) for _ in range(4))
-    multiply_pairs(S, Y, slots, slots.size, SS, SY)
+    multiply_pairs(S, Y, slots, slots.size, SS, SY, 0)
     assert factor_middle(SS, SY, slots, theta, L, J)
     breaks, d, target, heap, small = (
         np.empty(n),
@@ -21,7 +21,7 @@ def found(x, g, lower, upper, S, Y, slots, theta):
         np.empty(n, int),
         np.empty((4, 2 * rows)),
     )
-    ok = cauchy_point(x, g, lower, upper, S, Y, slots, theta, L, J, breaks, heap, d, target, small)
+    ok = cauchy_point(x, g, lower, upper, S, Y, slots, theta, L, J, breaks, heap, d, target, small, 0)
     return target, small[C][: 2 * slots.size], ok
 
 

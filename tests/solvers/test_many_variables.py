@@ -61,13 +61,14 @@ def test_no_bit_depends_on_the_number_of_threads(n, monkeypatch):
     assert found[0] == found[1] == found[2]
 
 
-def test_nor_within_bounds(monkeypatch):
-    n, found = CROSSING + 1, []
+@pytest.mark.parametrize("n", [CROSSING + 1, 150_000])
+def test_nor_within_bounds(n, monkeypatch):
+    found = []
     bounds = np.stack((np.full(n, -1.5), np.where(np.arange(n) % 3, 2.5, 0.8)), axis=1)
-    for count in (1, 2):
+    for count in (1, 2, 3):
         on_threads(count, monkeypatch)
         found.append(solve(n, bounds=bounds))
-    assert found[0] == found[1]
+    assert found[0] == found[1] == found[2]
 
 
 def test_nor_does_one_that_python_evaluates(monkeypatch):
