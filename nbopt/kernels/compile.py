@@ -13,6 +13,9 @@ from typing import Any
 import numba
 from numba.core import caching
 from numba.core import config as numba_config
+from numba.core.registry import CPUDispatcher
+
+from nbopt.kernels.fragment import Dispatcher, FragmentFiles
 
 # x/0 is inf, as in NumPy: without this on every function down a call chain nothing vectorises.
 FLAGS: dict[str, Any] = {"error_model": "numpy"}
@@ -53,12 +56,20 @@ class _ParallelFiles(_TaggedFiles):
     kind = "p"
 
 
+class _FragmentFiles(FragmentFiles, _TaggedFiles):
+    kind = "f"
+
+
 class _SerialCache(caching.FunctionCache):
     _impl_class = _TaggedFiles
 
 
 class _ParallelCache(caching.FunctionCache):
     _impl_class = _ParallelFiles
+
+
+class _FragmentCache(caching.FunctionCache):
+    _impl_class = _FragmentFiles
 
 
 class _LazyCache:
@@ -91,9 +102,9 @@ def compiled(
     build, so that a serial and a parallel build of one function do not collide. A function without a
     source file (typed into an interpreter) is compiled without the disk cache.
 
-    With ``inline`` the function is copied into its callers before they are compiled. LLVM optimizes a
-    function again in each of its callers, so a chain of small ones costs more than one large one: this
-    took a fifth off the first `minimize` on an empty cache.
+    A function of the package is compiled as a fragment for other compiled code, see `fragment`. LLVM copies
+    a small one into its callers, and with ``inline`` every one. That pays where there is one caller, and
+    where a caller hands over views: there LLVM sees that nobody counts references to them.
     """
     if function is None:
         return lambda f: compiled(f, parallel=parallel, nogil=nogil, cache=cache, inline=inline)
@@ -101,16 +112,22 @@ def compiled(
     if numba_config.DISABLE_JIT:
         return function
     # Nobody calls our functions from C: leaving that wrapper out saves a tenth of the compile time.
-    flags = {**FLAGS, "inline": "always"} if inline else FLAGS
-    dispatcher = numba.njit(function, parallel=parallel, nogil=nogil, no_cfunc_wrapper=True, **flags)
-    if cache and os.environ.get("NBOPT_CACHE", "1") != "0":
+    # What is not said is taken over from the function that is compiled around this one.
+    flags = {**FLAGS, "nogil": nogil, "no_cfunc_wrapper": True, "forceinline": inline}
+    on_disk = cache and os.environ.get("NBOPT_CACHE", "1") != "0"
+    if parallel or not cache or not Path(function.__code__.co_filename).is_relative_to(_PACKAGE):
+        dispatcher = numba.njit(function, parallel=parallel, **flags)
+    else:
+        dispatcher = Dispatcher(function, {}, {"nopython": True, "boundscheck": None, **flags})
+        dispatcher.fragment_cache = functools.partial(_LazyCache, kind=_FragmentCache) if on_disk else None
+    if on_disk:
         dispatcher._cache = _LazyCache(dispatcher, _ParallelCache if parallel else _SerialCache)
     return dispatcher
 
 
 def is_compiled(function: object) -> bool:
     """Tell whether ``function`` is a Numba dispatcher, the user's or ours."""
-    return isinstance(function, numba.core.registry.CPUDispatcher)
+    return isinstance(function, CPUDispatcher)
 
 
 def address_of(dispatcher: Any, signature: Any) -> int:

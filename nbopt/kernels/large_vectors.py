@@ -221,8 +221,7 @@ else:
         ``crew`` is the address of a team with these stages, or 0, and what `stages_of` returns.
         ``stage(low, high, arrays, doubles)`` does the blocks [low, high), and what it does to one may not
         depend on the others. ``doubles`` are two arrays: what the blocks come to, and numbers for the stage.
-        ``vectors`` says how many it reads or writes. Called by address it is compiled only once: Numba would
-        optimize it again in all that call it.
+        ``vectors`` says how many it reads or writes. Called by address it is compiled only once.
         """
         team, stages = crew
         first, second = np.int64(0), blocks_of(arrays[0].size)

@@ -42,7 +42,7 @@ def update(S, Y, rho, ring, x, x_old, g, g_old, threshold):
     return _commit(rho, ring, dot(0, y, s), dot(0, y, y), threshold)
 
 
-@compiled
+@compiled(inline=True)
 def update_step(S, Y, rho, ring, d, t, g, g_old, threshold, factor=1.0, team=0):
     """Add the pair s = t*d, y = factor*(g - g_old) if y.s > threshold; return y.s/y.y, or 0 if refused."""
     row = ring[NEXT]
@@ -69,7 +69,7 @@ def row_of(ring, age, rows):
     return row + rows if row < 0 else row  # a division here costs more than a short dot product
 
 
-@compiled
+@compiled(inline=True)
 def direction(S, Y, rho, alpha, ring, gamma, g, d, team=0):
     """Write d = -H g for the inverse Hessian H that the pairs and gamma describe; return g.d.
 

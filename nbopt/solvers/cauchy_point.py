@@ -11,8 +11,6 @@ from __future__ import annotations
 
 import math
 
-import numpy as np
-
 from nbopt.kernels.compile import compiled
 from nbopt.kernels.large_vectors import dot
 from nbopt.solvers.compact import multiply_middle, product, row_of_w, w_transposed
@@ -33,7 +31,7 @@ def inside(value, low, high):
     return value
 
 
-@compiled
+@compiled(inline=True)
 def cauchy_point(x, g, lower, upper, S, Y, slots, theta, L, J, breaks, heap, d, target, small, team):
     """Write the point to ``target`` and W'(target - x) to ``small[C]``; tell whether all is finite.
 
@@ -50,7 +48,7 @@ def cauchy_point(x, g, lower, upper, S, Y, slots, theta, L, J, breaks, heap, d, 
     curvature = -theta * slope - product(p, small[IMAGE], m)
     least = -_EPS * theta * slope  # rounding must not make the model flat or concave
     start, reach = 0.0, -slope / max(curvature, least) if moving > 0 else 0.0
-    size = _heap_of(breaks, heap) if first <= reach else np.int64(0)
+    size = _heap_of(breaks, heap) if first <= reach else 0
     while size > 0:
         k = heap[0]
         length = breaks[k] - start
@@ -58,7 +56,7 @@ def cauchy_point(x, g, lower, upper, S, Y, slots, theta, L, J, breaks, heap, d, 
             break
         size -= 1
         heap[0] = heap[size]
-        _sink(breaks, heap, size, np.int64(0))
+        _sink(breaks, heap, size, 0)
         moving -= 1
         start = breaks[k]
         target[k] = lower[k] if g[k] > 0.0 else upper[k]
@@ -113,7 +111,7 @@ def _bend(gk, moved, length, slope, curvature, theta, m, L, J, small):
 @compiled(inline=True)
 def _heap_of(breaks, heap):
     """Order the indices of all finite steps above 0 as a heap, the least first; return how many."""
-    size = np.int64(0)  # typed at once: a literal would be compiled for, too
+    size = 0
     for k in range(breaks.size):
         if 0.0 < breaks[k] < math.inf:
             heap[size] = k

@@ -213,7 +213,7 @@ def _settle_fixed(g, vectors):
             g[k] = 0.0
 
 
-@compiled
+@compiled(inline=True)
 def _begin(f, g, vectors, numbers, counts):
     """Take value and gradient at the first point."""
     numbers[F] = f
@@ -248,7 +248,7 @@ def _look_further(vectors, S, Y, numbers, counts, team):
     look_further(vectors[SCRATCH], vectors[D], S, Y, numbers, counts, _SLOWEST, team)
 
 
-@compiled
+@compiled(inline=True)
 def _turn(vectors, numbers, counts, aimed):
     """Begin a search towards the target, or down the gradient if there is none; tell whether it goes down."""
     step = 1.0
@@ -325,7 +325,7 @@ def _ask(x, vectors, step, counts):
     return EVALUATE
 
 
-@compiled
+@compiled(inline=True)
 def _take(g, vectors, S, Y, numbers, counts):
     """Make the search's best point the iterate, unless it is no better; tell whether it is."""
     step, f, before = numbers[STEP], numbers[VALUE], numbers[F]

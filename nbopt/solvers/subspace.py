@@ -65,7 +65,7 @@ def free_variables(target, lower, upper, free, changed):
     return count, changes
 
 
-@compiled
+@compiled(inline=True)
 def multiply_parts(S, Y, slots, fresh, free, changed, YZY, SAS, E, free_y, held_s, scratch, crew):
     """Bring Y'ZZ'Y, S'AA'S and E, all kept by row of S, up to date.
 
@@ -192,7 +192,7 @@ def solve_reduced(P, H, Q, m, v):
     solve_upper(P, m, v)
 
 
-@compiled
+@compiled(inline=True)
 def subspace_step(x, g, target, free, S, Y, slots, theta, L, J, P, H, Q, r, d, small, scratch, crew):
     """Write the step from the Cauchy point ``target`` to the model's minimizer in the free variables to d.
 

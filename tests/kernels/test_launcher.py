@@ -369,4 +369,4 @@ def test_plain_python_gives_the_same_bits_in_a_process_without_the_compiler():
     python, kind = run_python(script, NUMBA_DISABLE_JIT="1").split()
     compiled_too, other = run_python(script, NUMBA_DISABLE_JIT="0").split()
     assert python == compiled_too
-    assert (kind, other) == ("function", "CPUDispatcher")
+    assert (kind, other) == ("function", "Dispatcher")
