@@ -15,7 +15,10 @@ from numba.core import caching
 from numba.core import config as numba_config
 from numba.core.registry import CPUDispatcher
 
-from nbopt.kernels.fragment import Dispatcher, FragmentFiles
+try:
+    from nbopt.kernels.fragment import Dispatcher, FragmentFiles
+except (ImportError, AttributeError):  # a Numba with other insides: all is compiled for its own sake
+    Dispatcher, FragmentFiles = None, object  # type: ignore[assignment,misc]
 
 # x/0 is inf, as in NumPy: without this on every function down a call chain nothing vectorises.
 FLAGS: dict[str, Any] = {"error_model": "numpy"}
@@ -115,7 +118,8 @@ def compiled(
     # What is not said is taken over from the function that is compiled around this one.
     flags = {**FLAGS, "nogil": nogil, "no_cfunc_wrapper": True, "forceinline": inline}
     on_disk = cache and os.environ.get("NBOPT_CACHE", "1") != "0"
-    if parallel or not cache or not Path(function.__code__.co_filename).is_relative_to(_PACKAGE):
+    own = Path(function.__code__.co_filename).is_relative_to(_PACKAGE)
+    if Dispatcher is None or parallel or not cache or not own:
         dispatcher = numba.njit(function, parallel=parallel, **flags)
     else:
         dispatcher = Dispatcher(function, {}, {"nopython": True, "boundscheck": None, **flags})
