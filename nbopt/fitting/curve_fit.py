@@ -14,6 +14,7 @@ from scipy.optimize import OptimizeWarning
 from nbopt.fitting import workspace as ws
 from nbopt.fitting.covariance import NOISE, covariance, covariance_of
 from nbopt.fitting.curve_data import Data, read_data, spread
+from nbopt.fitting.curve_problem import FACTOR
 from nbopt.fitting.fit_options import (
     check_choices,
     read_bounds,
@@ -240,7 +241,7 @@ def _settings(options: dict[str, Any], method: str, n: int) -> tuple[Settings, A
         max_nfev=read_limit(_OWNER, limit, n) if limit else 200 * (n + 1),
         cosines=method == "lm",
         polish=20 + 10 * n,
-        factor=float(options.get("factor", _FACTOR)),
+        factor=float(options.get("factor", FACTOR)),
         callback=None if callback is None else wrapped(callback),
         verbose=verbose,
     )
@@ -252,10 +253,10 @@ def _settings(options: dict[str, Any], method: str, n: int) -> tuple[Settings, A
 @functools.lru_cache(maxsize=64)
 def _defaults(cosines: bool, n: int) -> Settings:
     """Return what holds without options."""
-    return Settings(None, KINDS["linear"], 1.0, (1e-8,) * 3, 200 * (n + 1), cosines, 20 + 10 * n, _FACTOR)
+    return Settings(None, KINDS["linear"], 1.0, (1e-8,) * 3, 200 * (n + 1), cosines, 20 + 10 * n, FACTOR)
 
 
-_FACTOR, _FORWARD = 3.0, 2.0**-26
+_FORWARD = 2.0**-26
 
 
 def _problem(
