@@ -14,7 +14,7 @@ from scipy.optimize import OptimizeWarning
 from nbopt.fitting import workspace as ws
 from nbopt.fitting.covariance import NOISE, covariance, covariance_of
 from nbopt.fitting.curve_data import Data, read_data, spread
-from nbopt.fitting.curve_problem import FACTOR
+from nbopt.fitting.curve_problem import FACTOR, FORWARD
 from nbopt.fitting.fit_options import (
     check_choices,
     read_bounds,
@@ -256,9 +256,6 @@ def _defaults(cosines: bool, n: int) -> Settings:
     return Settings(None, KINDS["linear"], 1.0, (1e-8,) * 3, 200 * (n + 1), cosines, 20 + 10 * n, FACTOR)
 
 
-_FORWARD = 2.0**-26
-
-
 def _problem(
     f: Any, jac: Any, data: Data, start: np.ndarray, lower: np.ndarray, upper: np.ndarray, diff_step: Any
 ) -> Problem:
@@ -280,7 +277,7 @@ def _problem(
     user = derivatives if callable(jac) else None
     refine = jac == "auto" and diff_step is None
     if refine:  # MINPACK's steps, for parameters may be tiny; but one that is 0 in fact has no size
-        diff_step = _FORWARD
+        diff_step = FORWARD
 
     def size() -> float:
         weighted = data.y.copy()

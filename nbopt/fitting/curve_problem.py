@@ -25,7 +25,7 @@ from nbopt.fitting.workspace import Workspace
 from nbopt.kernels.compile import compiled
 from nbopt.solvers.result import LazyResult
 
-_FORWARD = 2.0**-26  # MINPACK's relative step
+FORWARD = 2.0**-26  # MINPACK's relative step
 # The first trust region, relative to |D x|. MINPACK's 100 loses fits that start far off, 1 is slow where the
 # start is good; all 54 of NIST's problems and starts end well with 1, 3 and 10.
 FACTOR = 3.0
@@ -131,7 +131,7 @@ class CurveProblem:
         if callable(self.jac):
             user = self._derivatives(args)
         refine = self.jac == "auto"  # for parameters may be tiny; but one that is 0 in fact has no size
-        diff_step = _FORWARD if refine else None
+        diff_step = FORWARD if refine else None
 
         def size() -> float:
             return float(np.linalg.norm(self.whitened(data.y)))

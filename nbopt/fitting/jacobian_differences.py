@@ -16,7 +16,7 @@ FORWARD, CENTRAL, ONE_SIDED, LEFT_OUT = range(4)
 
 _STEP = 0.3 * 2.0**-26  # of forward differences, relative to the variable; rounding is a third of eps
 _ROUGH = 1e-8  # relative errors of the solution from which on central differences are worth it
-UNSEEN = 1e-7  # the same relative to the standard errors
+_UNSEEN = 1e-7  # the same relative to the standard errors
 _BLURRED = 1e-3  # an error of a column, relative to what it has of its own, that spoils the step
 
 
@@ -116,7 +116,8 @@ def are_rough(R, m, order, marks, lines, numbers):
         total = 0.0
         for j in range(n):
             total += (z[j] * error[j]) ** 2
-        if not math.sqrt(total) <= max(_ROUGH * abs(lines[X, order[k]]) / residual, UNSEEN * math.sqrt(z[k])):
+        seen = max(_ROUGH * abs(lines[X, order[k]]) / residual, _UNSEEN * math.sqrt(z[k]))
+        if not math.sqrt(total) <= seen:
             return True
     return False
 

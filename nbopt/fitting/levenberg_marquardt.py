@@ -104,7 +104,7 @@ from nbopt.solvers.bursts import EVALUATE, NEW_ITERATE, STOP
 _ACCEPT = 1e-4  # the least share of the predicted reduction
 _FLAT = 1e-12  # a predicted reduction of the cost that rounding hides
 _DIGITS, _SEEN = 1e-10, 2e-9  # relative changes of a variable that are none; the second for differences
-_UNSEEN = 3e-6  # a step, relative to the standard errors, after which differences are as good as at an end
+_UNSEEN = 3e-6  # of the standard errors: so short a step is the last one, where Jacobians are differences
 _PARALLEL, _NOISE = 1e-10, 1e-8  # relative offsets that are as good as 0; the second for differences
 _SLOW = 0.7  # polishing goes on while a step shortens the offset to this share
 _STILL = 1e-13  # a relative step that is none

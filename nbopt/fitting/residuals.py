@@ -365,15 +365,11 @@ def dual_entry(fun: Any, args: tuple[Any, ...], n: int, required: bool) -> Any:
     known = n if forward.is_single(n) else forward.MANY
 
     def make(fun: Any, kinds: tuple[Any, ...], load: Any) -> Any:
+        ways = kinds, known, "least_squares", forward.RESIDUALS
         values = fun.__dict__.get(VALUES) if forward.is_single(known) else None
-        kind = (
-            None
-            if values is None
-            else forward.result_type(values, kinds, known, "least_squares", forward.RESIDUALS)
-        )
-        if forward.is_line(kind):
+        if values is not None and forward.is_line(forward.result_type(values, *ways)):
             return forward.misfit_entry(values, known, load)
-        kind = forward.result_type(fun, kinds, known, "least_squares", forward.RESIDUALS)
+        kind = forward.result_type(fun, *ways)
         forward.check_result(kind, "jacobian", "least_squares")
         return forward.jacobian_entry(fun, known, load)
 

@@ -14,7 +14,7 @@ from typing import Any
 from llvmlite import binding
 from numba.core import caching, compiler, types
 from numba.core.codegen import JITCodeLibrary
-from numba.core.dispatcher import _FunctionCompiler  # type: ignore[attr-defined]
+from numba.core.dispatcher import _FunctionCompiler  # type: ignore[attr-defined]  # Numba's stubs lack it
 from numba.core.registry import CPUDispatcher
 from numba.core.types.misc import unliteral
 

@@ -44,7 +44,7 @@ def loops(t, n, a, whole, other):
     for v in t:
         b = b + v
         other(b)
-    for p, q in zip(t, t):  # noqa: B905
+    for p, q in zip(t, t):  # noqa: B905 (Numba's zip takes no keyword)
         other(p)
         other(q)
 
