@@ -12,12 +12,15 @@ the user's own is evaluated with the residuals. The caller's function may write 
 
 With ``polish`` the engine goes on after its tolerances are met while that lowers the relative offset,
 the part of the residuals in the tangent plane; where the cost is flat to rounding by Gauss-Newton steps.
+A fit that goes on for long takes steps along the geodesic, see `geodesic`.
 """
 
 from __future__ import annotations
 
 import math
 
+from nbopt.fitting.aitken import stretch
+from nbopt.fitting.geodesic import bend, creeps, may_bend, probe
 from nbopt.fitting.gram import factor_apart
 from nbopt.fitting.householder import factor
 from nbopt.fitting.jacobian_differences import are_rough
@@ -66,13 +69,14 @@ from nbopt.fitting.workspace import (
     POLISH,
     POLISHING,
     PREDICTED,
-    PREVIOUS,
+    PROBING,
     REASON,
     REFINE,
     REFRESHING,
     RETURNING,
     RUNNING,
     SCRATCH,
+    SIZE,
     SLOPE,
     SMALL_GRADIENT,
     SMALL_REDUCTION,
@@ -102,7 +106,8 @@ from nbopt.kernels.views import matrix, vector
 from nbopt.solvers.bursts import EVALUATE, NEW_ITERATE, STOP
 
 _ACCEPT = 1e-4  # the least share of the predicted reduction
-_FLAT = 1e-12  # a predicted reduction of the cost that rounding hides
+_FLAT = 1e-12  # a predicted reduction of the cost that rounding hides; also where the data are much larger:
+_ROUNDING = 8.0 * 2.0**-52  # times their length and that of the residuals
 _DIGITS, _SEEN = 1e-10, 2e-9  # relative changes of a variable that are none; the second for differences
 _UNSEEN = 3e-6  # of the standard errors: so short a step is the last one, where Jacobians are differences
 _PARALLEL, _NOISE = 1e-10, 1e-8  # relative offsets that are as good as 0; the second for differences
@@ -120,6 +125,10 @@ def advance(f, work, counts):
         counts[NJEV] += 1
         return _ask(work, counts, X, STOPPED, STOP)
     arrived = phase in (DERIVING, REFRESHING)
+    if phase == PROBING:
+        counts[NFEV] += 1
+        bend(work, counts)
+        return _ask(work, counts, TRIAL, TRYING, EVALUATE)
     if phase in (NEW, TRYING):
         counts[NFEV] += 1
         accepted = _judge(work, counts)
@@ -169,7 +178,10 @@ def _go_on(work, counts):
         if counts[CENTRAL] != 0 or counts[KEPT] != 0:
             return _refresh(work, counts)
     if _choose(work, counts):
-        both = counts[TOGETHER] != 0 and counts[STALE] == 0
+        if may_bend(work, counts):
+            probe(work, counts)
+            return _ask(work, counts, TRIAL, PROBING, EVALUATE)
+        both = counts[TOGETHER] != 0 and counts[STALE] == 0 and not creeps(counts)
         return _ask(work, counts, TRIAL, TRYING, BOTH if both else EVALUATE)
     rough = _is_rough(work, counts)
     if rough or counts[KEPT] != 0:
@@ -291,6 +303,9 @@ def _resize(ratio, actual, numbers, cut):
             shrink = 0.5 * numbers[SLOPE] / (numbers[SLOPE] + actual)
             shrink = min(max(shrink, 0.1), 0.5)
         numbers[DELTA] = shrink * min(numbers[DELTA], 10.0 * length)
+        for _ in range(4):  # else an undamped step may come again
+            if numbers[DAMPING] == 0.0 and not cut and numbers[DELTA] >= 0.9 * length:
+                numbers[DELTA] *= shrink
         numbers[DAMPING] /= shrink
     elif ratio >= 0.75 or numbers[DAMPING] == 0.0:
         numbers[DELTA] = max(numbers[DELTA], 2.0 * length) if cut else 2.0 * length
@@ -422,7 +437,8 @@ def _choose(work, counts):
         take_step(counts[STEP], math.inf, work, counts)
         if not numbers[TANGENT] > _floor(counts) * math.sqrt(2.0 * numbers[COST]):
             return False
-        counts[BLIND] = numbers[PREDICTED] <= _FLAT * numbers[COST]
+        rounding = _ROUNDING * numbers[SIZE] * math.sqrt(2.0 * numbers[COST])
+        counts[BLIND] = numbers[PREDICTED] <= max(_FLAT * numbers[COST], rounding)
     if counts[BLIND] == 0:
         take_step(counts[STEP], numbers[DELTA], work, counts)
         if counts[NIT] == 0:
@@ -433,7 +449,7 @@ def _choose(work, counts):
             return False
     if counts[REFINE] != 0 and _is_last(work, counts) and (counts[KEPT] != 0 or _is_rough(work, counts)):
         return False  # that step is to have the best Jacobian
-    _stretch(lines, numbers, counts)
+    stretch(lines, numbers, counts)
     counts[LAST] = _is_last(work, counts)
     for i in range(counts[N]):
         s, x, low, high = lines[S, i], lines[X, i], lines[LOWER, i], lines[UPPER, i]
@@ -462,30 +478,3 @@ def _is_last(work, counts):
             if not abs(lines[S, i]) * pace <= digits * abs(lines[X, i]):
                 return False
     return True
-
-
-@compiled(inline=True)
-def _stretch(lines, numbers, counts):
-    """Lengthen a Gauss-Newton step by what the last ones have shown of their convergence.
-
-    They converge linearly: where a step is mu times the last one, which was stretched by a, the error
-    along both is gone after 1/(1 - mu) times a (Aitken's process).
-    """
-    s, last, stretch = lines[S], lines[PREVIOUS], 1.0
-    if numbers[STRETCH] > 0.0 and numbers[DAMPING] == 0.0 and counts[CUT] == 0:
-        both, old, new = 0.0, 0.0, 0.0
-        for i in range(s.size):
-            square = lines[D, i] * lines[D, i]
-            both += square * s[i] * last[i]
-            old += square * last[i] * last[i]
-            new += square * s[i] * s[i]
-        if both * both > 0.8 * old * new and abs(both) < 0.7 * old:
-            stretch = min(max(numbers[STRETCH] / (1.0 - both / old), 0.5), 2.0)
-    if counts[BLIND] == 0 and stretch * numbers[LENGTH] > numbers[DELTA]:
-        stretch = 1.0
-    numbers[STRETCH] = stretch if numbers[DAMPING] == 0.0 else 0.0
-    numbers[PREDICTED] *= stretch * (2.0 - stretch)
-    numbers[LENGTH] *= stretch
-    for i in range(s.size):
-        last[i] = s[i]
-        s[i] *= stretch

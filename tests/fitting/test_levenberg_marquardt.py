@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from nbopt.fitting import workspace as ws
-from nbopt.fitting.levenberg_marquardt import _stretch, advance
+from nbopt.fitting.aitken import stretch
+from nbopt.fitting.levenberg_marquardt import advance
 from nbopt.fitting.steps import step_address
 from nbopt.solvers.bursts import EVALUATE, NEW_ITERATE, STOP
 
@@ -164,7 +165,7 @@ def test_steps_that_shrink_alike_are_stretched_to_where_they_lead(mu):
     w = workspace([0.0, 0.0])
     w.lines[ws.D], w.lines[ws.PREVIOUS], w.lines[ws.S] = [1.0, 3.0], [1.0, 2.0], [mu, 2.0 * mu]
     w.numbers[[ws.STRETCH, ws.DELTA, ws.PREDICTED, ws.LENGTH]] = 1.0, 9.0, 1.0, 1.0
-    _stretch(w.lines, w.numbers, w.counts)
+    stretch(w.lines, w.numbers, w.counts)
     rest = mu / (1.0 - mu)  # mu + mu^2 + mu^3 ...
     rest = min(rest, 2.0 * mu) if mu > 0.0 else rest  # at most twice the step
     np.testing.assert_allclose(w.lines[ws.S], [rest, 2.0 * rest])
@@ -176,5 +177,5 @@ def test_steps_of_other_directions_are_left_alone():
         w = workspace([0.0, 0.0])
         w.lines[ws.D], w.lines[ws.PREVIOUS], w.lines[ws.S] = 1.0, last, s
         w.numbers[[ws.STRETCH, ws.DELTA]] = 1.0, 9.0
-        _stretch(w.lines, w.numbers, w.counts)
+        stretch(w.lines, w.numbers, w.counts)
         np.testing.assert_array_equal(w.lines[ws.S], s)
