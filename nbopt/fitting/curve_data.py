@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from nbopt.fitting.whitening import CHOLESKY, NONE, WEIGHTS
+from nbopt.fitting.whitening import CHOLESKY, NONE, WEIGHTS, whiten
 from nbopt.kernels.reductions import is_finite
 
 _NO_WEIGHTS = np.empty((0, 0))
@@ -19,6 +19,13 @@ class Data(NamedTuple):
     y: np.ndarray
     kind: int = NONE
     W: np.ndarray = _NO_WEIGHTS
+
+    def weighted(self) -> np.ndarray:
+        """Return y divided by its uncertainties, in an array of its own."""
+        y = np.array(self.y, np.float64)
+        if self.kind != NONE:
+            whiten(self.kind, self.W, y)
+        return y
 
 
 def read_data(

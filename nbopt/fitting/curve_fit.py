@@ -39,7 +39,6 @@ from nbopt.fitting.model import (
 from nbopt.fitting.residuals import Problem
 from nbopt.fitting.solve import MESSAGES, Run, Settings, result_of, run, scaled_jacobian, wrapped
 from nbopt.fitting.steps import is_bounded
-from nbopt.fitting.whitening import whiten
 from nbopt.optim.near_miss import did_you_mean
 
 _OWNER = "curve_fit"
@@ -279,14 +278,9 @@ def _problem(
     if refine:  # MINPACK's steps, for parameters may be tiny; but one that is 0 in fact has no size
         diff_step = FORWARD
 
-    def size() -> float:
-        weighted = data.y.copy()
-        whiten(data.kind, data.W, weighted)
-        return float(np.linalg.norm(weighted))
-
     return Problem(
         form[0], form[1], (data.x, data.y), residuals, user, start, lower, upper, m, diff_step, refine,
-        size, data.kind, data.W, fill=python_filler(_OWNER, f, data.x, data.y),
+        data.weighted, data.kind, data.W, fill=python_filler(_OWNER, f, data.x, data.y),
     )  # fmt: skip
 
 

@@ -133,12 +133,9 @@ class CurveProblem:
         refine = self.jac == "auto"  # for parameters may be tiny; but one that is 0 in fact has no size
         diff_step = FORWARD if refine else None
 
-        def size() -> float:
-            return float(np.linalg.norm(self.whitened(data.y)))
-
         return Problem(
             form[0], form[1], args, self._residuals(args), user, x0, lower, upper, data.y.size, diff_step,
-            refine, size, data.kind, data.W,
+            refine, data.weighted, data.kind, data.W,
         )  # fmt: skip
 
     def _residuals(self, args: tuple[Any, ...]) -> Callable[[np.ndarray], np.ndarray]:

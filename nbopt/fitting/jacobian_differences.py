@@ -10,6 +10,7 @@ from nbopt.fitting.whitening import whiten
 from nbopt.fitting.workspace import CONSTANT, COST, EXACT, SCRATCH, SIZE, X
 from nbopt.kernels.compile import compiled
 from nbopt.kernels.native_residuals import call_residuals
+from nbopt.kernels.reductions import dot
 
 # Which points a column takes: x + h; x - h and x + h; x + h and x + 2 h; none, for it is known.
 FORWARD, CENTRAL, ONE_SIDED, LEFT_OUT = range(4)
@@ -49,40 +50,37 @@ def place_points(x, lower, upper, floor, steps, rule, automatic, central, points
 
 @compiled
 def divide(x, r, i, points, how, first, second, J):
-    """Write column i of the Jacobian from the residuals at its points."""
+    """Write column i of the Jacobian, also over the residuals at its first point, and return its length."""
     one, two = points[0, i], points[1, i]
     if how == FORWARD:
         for k in range(r.size):
-            J[k, i] = (first[k] - r[k]) / (one - x[i])
+            first[k] = (first[k] - r[k]) / (one - x[i])
     elif how == CENTRAL:
         for k in range(r.size):
-            J[k, i] = (second[k] - first[k]) / (two - one)
+            first[k] = (second[k] - first[k]) / (two - one)
     else:  # a parabola through three points on one side
         for k in range(r.size):
-            J[k, i] = (4.0 * first[k] - 3.0 * r[k] - second[k]) / (two - x[i])
+            first[k] = (4.0 * first[k] - 3.0 * r[k] - second[k]) / (two - x[i])
+    for k in range(r.size):
+        J[k, i] = first[k]
+    return math.sqrt(dot(first, first))
 
 
 @compiled
 def divide_all(x, r, kind, W, points, scheme, values, J, change, floor):
-    """Write the Jacobian from residuals without weights at all points, two rows of values for each column."""
+    """Write the Jacobian from residuals without weights at all points, two rows of values for each column.
+
+    The first of these rows take the column. ``floor`` says by how much each variable changes the residuals by
+    ``change``; it is 0 where that is never.
+    """
     for i in range(x.size):
         if scheme[i] == LEFT_OUT:
             continue
         whiten(kind, W, values[2 * i])
         if scheme[i] != FORWARD:
             whiten(kind, W, values[2 * i + 1])
-        divide(x, r, i, points, scheme[i], values[2 * i], values[2 * i + 1], J)
-    size_variables(J, change, floor)
-
-
-@compiled
-def size_variables(J, change, floor):
-    """Write to ``floor`` by how much each variable changes the residuals by ``change``; 0 if that is 0."""
-    for j in range(J.shape[1]):
-        total = 0.0
-        for i in range(J.shape[0]):
-            total += J[i, j] * J[i, j]
-        floor[j] = change / math.sqrt(total) if total > 0.0 else 0.0
+        length = divide(x, r, i, points, scheme[i], values[2 * i], values[2 * i + 1], J)
+        floor[i] = change / length if length > 0.0 else 0.0
 
 
 @compiled
@@ -124,8 +122,9 @@ def are_rough(R, m, order, marks, lines, numbers):
 
 @compiled
 def difference_jacobian(
-    entry, data, kind, W, x, r, J, lower, upper, floor, steps, rule, automatic, central, lines, scheme, rows
-):
+    entry, data, kind, W, x, r, J, lower, upper, floor, change, steps, rule, automatic, central, lines,
+    scheme, rows,
+):  # fmt: skip
     """Write the Jacobian of the residuals behind an entry, whose values at x are r, to J.
 
     ``lines`` of shape (3, n), ``scheme`` of shape (n,) and ``rows`` of shape (2, m) are scratch.
@@ -136,7 +135,8 @@ def difference_jacobian(
         _residuals_beside(entry, data, kind, W, x, i, points[0, i], beside, rows[0])
         if scheme[i] != FORWARD:
             _residuals_beside(entry, data, kind, W, x, i, points[1, i], beside, rows[1])
-        divide(x, r, i, points, scheme[i], rows[0], rows[1], J)
+        length = divide(x, r, i, points, scheme[i], rows[0], rows[1], J)
+        floor[i] = change / length if length > 0.0 else 0.0
 
 
 @compiled

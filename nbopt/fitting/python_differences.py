@@ -30,6 +30,8 @@ class Residuals(NamedTuple):
         Length of the weighted data; 0 if sizes of variables are not looked at.
     change : float
         What a variable of its size changes the residuals by; 0 likewise.
+    observed : ndarray of shape (m,), optional
+        The weighted data, where the residuals are a model less these.
     """
 
     fill: Callable[[Any, np.ndarray], None]
@@ -42,6 +44,7 @@ class Residuals(NamedTuple):
     rounding: float
     length: float = 0.0
     change: float = 0.0
+    observed: np.ndarray | None = None
 
     def fill_beside(self, x: np.ndarray, points: np.ndarray, scheme: np.ndarray, rows: Any) -> None:
         """Write the residuals at the points for each column, two rows each, where it is not left out."""

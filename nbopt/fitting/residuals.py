@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from nbopt.autodiff.finite_differences import Differences
-from nbopt.fitting.jacobian_differences import complex_jacobian, difference_jacobian, size_variables
+from nbopt.fitting.jacobian_differences import complex_jacobian, difference_jacobian
 from nbopt.fitting.model import VALUES
 from nbopt.fitting.python_differences import PythonDifferences, Residuals
 from nbopt.fitting.refined_differences import RefinedDifferences, steps_of
@@ -73,10 +73,9 @@ def burst_differences(
         elif task == JACOBIAN:
             k = 1 if central == ALWAYS or (central == AT_THE_END and counts[CENTRAL] != 0) else 0
             difference_jacobian(
-                entry, data, kind, W, x, r, J, lower, upper, floor, steps[k], rule, automatic[k], k == 1,
-                lines, scheme, rows,
+                entry, data, kind, W, x, r, J, lower, upper, floor, change, steps[k], rule, automatic[k],
+                k == 1, lines, scheme, rows,
             )  # fmt: skip
-            size_variables(J, change, floor)
         task = call_advance(advance, 0.0, work, counts)
         if task != EVALUATE and task != JACOBIAN:
             break
@@ -218,12 +217,16 @@ class Problem(NamedTuple):
     m: int
     diff_step: Any = None
     refine: bool = False  # take central differences at the end where forward ones do not do
-    size: Callable[[], float] = float  # the length of the weighted data
+    observed: Callable[[], np.ndarray] = functools.partial(np.empty, 0)  # the weighted data
     kind: int = NONE
     W: np.ndarray = _NO_WEIGHTS
     loss: Callable[[np.ndarray], None] | None = None
     unit: float = _EPS  # the rounding of the residuals, for finite differences
     fill: Callable[[Any, np.ndarray], None] | None = None  # python_fun of a line or list, to an array
+
+    def size(self) -> float:
+        """Return the length of the weighted data."""
+        return float(np.linalg.norm(self.observed()))
 
     def check_shapes(self) -> None:
         """Name the shapes that compiled functions return, if these are wrong: compiled code cannot."""
@@ -265,10 +268,11 @@ def calls_of(problem: Problem) -> Bursts | PythonCalls:
 
 def _differentiated(problem: Problem) -> Residuals:
     """Return the residuals of a problem for differences through Python."""
-    length = problem.size() if problem.refine else 0.0
+    observed = problem.observed() if problem.refine else np.empty(0)
+    length = float(np.linalg.norm(observed))
     return Residuals(
         *_filler(problem), problem.kind, problem.W, problem.lower, problem.upper, problem.m,
-        problem.unit, length, _SHARE * length,
+        problem.unit, length, _SHARE * length, observed,
     )  # fmt: skip
 
 
