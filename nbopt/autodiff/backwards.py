@@ -7,7 +7,7 @@ of the expression in that step. The steps themselves are the rules of duals, eac
 from __future__ import annotations
 
 import operator
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -46,58 +46,73 @@ class Node(NamedTuple):
 
 
 class Expression:
-    """An expression that Numba collected.
+    """An expression that Numba collected, or that was collected from a loop.
 
     Parameters
     ----------
     tree : tuple, numba ir.Var or ir.Const
-        A function with its operands, a variable or a constant.
+        A function with its operands, a variable or a constant. A part that stands in several places, the same
+        object there, is computed once.
     varying : set of str
         Names of what varies; other numbers are constants.
     """
 
     def __init__(self, tree: Any, varying: set[str]) -> None:
         self.tree, self.varying = tree, varying
-        steps = list(self._steps(tree))
+        self._known: dict[int, bool] = {}
+        self._varies(tree)
+        steps = [(part[0], sum(map(self._varies, part[1]))) for part in parts(tree) if type(part) is tuple]
         self.is_separable = all(duals < 2 or function in _OF_TWO for function, duals in steps)
         self.is_polynomial = all(duals == 0 or function in _RING for function, duals in steps)
 
     def _varies(self, tree: Any) -> bool:
         """Tell whether a part depends on a variable."""
-        if isinstance(tree, tuple):
-            return any(map(self._varies, tree[1]))
-        return isinstance(tree, ir.Var) and tree.name in self.varying
-
-    def _steps(self, tree: Any) -> Iterator[tuple[Any, int]]:
-        """Yield the functions in a part, with how many of their operands vary."""
-        if isinstance(tree, tuple):
-            function, operands = tree
-            yield function, sum(map(self._varies, operands))
-            for operand in operands:
-                yield from self._steps(operand)
+        if not isinstance(tree, tuple):
+            return isinstance(tree, ir.Var) and tree.name in self.varying
+        if id(tree) not in self._known:
+            self._known[id(tree)] = any(map(self._varies, tree[1]))
+        return self._known[id(tree)]
 
     def record(self, site: Site, leaves: dict[str, Node]) -> Node:
         """Emit the value, and the slopes of each step, for the numbers that names stand for."""
-        return self._record(site, self.tree, leaves)
+        found: dict[int, Node] = {}
+        for part in parts(self.tree):
+            if isinstance(part, ir.Var):
+                found[id(part)] = leaves[part.name]
+            elif isinstance(part, ir.Const):
+                found[id(part)] = Node(*constant(site.context, site.builder, part.value))
+            else:
+                function, operands = part
+                found[id(part)] = _step(site, function, [found[id(operand)] for operand in operands])
+        return found[id(self.tree)]
 
-    def _record(self, site: Site, tree: Any, leaves: dict[str, Node]) -> Node:
-        """Emit a part."""
-        if isinstance(tree, ir.Var):
-            return leaves[tree.name]
-        if isinstance(tree, ir.Const):
-            return Node(*constant(site.context, site.builder, tree.value))
-        function, operands = tree
-        nodes = [self._record(site, operand, leaves) for operand in operands]
-        if not any(node.varies for node in nodes):
-            return Node(*site.apply(function, tuple(a.kind for a in nodes), [a.value for a in nodes]))
-        return _step(site, function, nodes)
+
+def parts(tree: Any) -> list[Any]:
+    """Return all parts of an expression, each of them once, after those that it is made of."""
+    return _in_order(tree, lambda part: part[1] if isinstance(part, tuple) else ())
+
+
+def _in_order(last: Any, made_of: Callable[[Any], Iterable[Any]]) -> list[Any]:
+    """Return an object and all that it is made of, each once, after those that it is made of itself."""
+    found: dict[int, Any] = {}
+
+    def visit(part: Any) -> None:
+        if id(part) not in found:
+            for other in made_of(part):
+                visit(other)
+            found[id(part)] = part
+
+    visit(last)
+    return list(found.values())
 
 
 def _step(site: Site, function: Any, nodes: list[Node]) -> Node:
     """Emit a function of numbers, and its slopes in those that vary."""
+    if not any(node.varies for node in nodes):
+        return Node(*site.apply(function, tuple(a.kind for a in nodes), [a.value for a in nodes]))
     builder, slopes = site.builder, []
     one, first = llvm.Constant(vector(1), [1.0]), llvm.IntType(32)(0)
-    for chosen in (node for node in nodes if node.varies):
+    for chosen in {id(node): node for node in nodes if node.varies}.values():  # once if it is all operands
         kinds = tuple(DualType(1) if a is chosen else a.kind for a in nodes)
         args = [pack(builder, a.value, one) if a is chosen else a.value for a in nodes]
         kind, y = site.apply(function, kinds, args)
@@ -111,14 +126,16 @@ def _step(site: Site, function: Any, nodes: list[Node]) -> Node:
 def derivatives(site: Site, node: Node) -> dict[int, Any]:
     """Emit the derivatives of a recorded expression by its variables, and return them by their places."""
     found: dict[int, Any] = {}
+    slopes = {id(node): llvm.Constant(DOUBLE, 1.0)}
 
-    def go_back(node: Node, slope: Any) -> None:
-        """Add what the expression changes by through a node."""
-        if node.place is not None:
-            before = found.get(node.place)
-            found[node.place] = slope if before is None else site.builder.fadd(before, slope, flags=FUSED)
-        for operand, own in node.slopes:
-            go_back(operand, site.builder.fmul(slope, own, flags=FUSED))
+    def add(to: dict[int, Any], key: int, slope: Any) -> None:
+        to[key] = site.builder.fadd(to[key], slope, flags=FUSED) if key in to else slope
 
-    go_back(node, llvm.Constant(DOUBLE, 1.0))
+    # A node comes before what it is made of: then all its slope is there, by whatever ways.
+    for here in reversed(_in_order(node, lambda node: [operand for operand, _ in reversed(node.slopes)])):
+        slope = slopes[id(here)]
+        if here.place is not None:
+            add(found, here.place, slope)
+        for operand, own in here.slopes:
+            add(slopes, id(operand), site.builder.fmul(slope, own, flags=FUSED))
     return found

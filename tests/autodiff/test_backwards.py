@@ -9,7 +9,7 @@ from numba import njit, types
 from numba.core import ir
 from numba.extending import intrinsic
 
-from nbopt.autodiff.backwards import Expression, Node, derivatives
+from nbopt.autodiff.backwards import Expression, Node, derivatives, parts
 from nbopt.autodiff.dual import DOUBLE
 from nbopt.autodiff.dual_math import install
 from nbopt.autodiff.emit import Site
@@ -67,3 +67,26 @@ def test_derivatives_add_up_over_all_ways_to_a_variable():
     by_b = e / (a * -c)
     expected = u * e, e * (1.0 / (a * -c) - u / a + u * (2.0 * a - 1.0)) + by_b, 2.0 * by_b
     np.testing.assert_allclose(found, expected, rtol=1e-15)
+
+
+def test_a_part_that_stands_in_several_places_is_one_part():
+    install()
+    tree = A
+    for _ in range(30):  # without that 2**30 steps
+        tree = (operator.mul, [tree, tree])
+    powers = (operator.add, [tree, A])
+    assert len(parts(powers)) == 32 and parts(powers)[-1] is powers
+    expression = Expression(powers, {"a"})
+    assert expression.is_polynomial
+
+    @intrinsic
+    def evaluate(typing_context, a):
+        def codegen(context, builder, signature, args):
+            site, one = Site(context, builder), llvm.Constant(DOUBLE, 1.0)
+            node = expression.record(site, {"a": Node(value=args[0], slopes=((Node(place=0), one),))})
+            return derivatives(site, node)[0]
+
+        return types.float64(a), codegen
+
+    a = 1.0 + 2.0**-30
+    np.testing.assert_allclose(njit(lambda a: evaluate(a))(a), 2.0**30 * a ** (2**30 - 1) + 1.0, rtol=1e-6)
