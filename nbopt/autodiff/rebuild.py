@@ -25,6 +25,7 @@ from nbopt.autodiff.dual import DualType, dual_in
 from nbopt.autodiff.dual_arrays import array_of
 from nbopt.autodiff.dual_math import install
 from nbopt.autodiff.ends import assignments, end_in_rows, returned
+from nbopt.autodiff.loop_rows import go_backwards_first
 from nbopt.autodiff.rows import RowsType, new_rows
 from nbopt.kernels.compile import is_compiled
 
@@ -61,6 +62,7 @@ class _Changes:
         self.func_ir, self.dual, self.rows = func_ir, dual, rows
         self.names: list[str] = []
         self.result: Any = None
+        self.in_rows = False
         if rows is not None:
             self.names, self.result = returned(func_ir)
 
@@ -81,6 +83,8 @@ class _Changes:
                     self._allocate(block, place, call, _NEW[function])
                 elif function in _LIKE:
                     self._allocate_like(block, place, call, _LIKE[function])
+        if self.rows is not None and self.in_rows:
+            go_backwards_first(self.func_ir, self.names, dependence, self.rows)
 
     def _constant(self, block: Any, place: int, value: Any, loc: Any) -> Any:
         """Insert a variable that holds a constant before a statement."""
@@ -115,6 +119,7 @@ class _Changes:
         new = new_rows(self.rows, function is np.zeros, alone)
         call.func = self._constant(block, place, new, call.loc)
         call.args, call.kws = (call.args[0],), ()
+        self.in_rows = True
         return True
 
     def _allocate_like(self, block: Any, place: int, call: Any, fill: float | None) -> None:
