@@ -6,6 +6,7 @@ of floats that duals are stored into are allocated as arrays of duals.
 
 from __future__ import annotations
 
+import dis
 import functools
 from typing import Any
 
@@ -27,7 +28,7 @@ from nbopt.autodiff.dual_math import install
 from nbopt.autodiff.ends import assignments, end_in_rows, returned
 from nbopt.autodiff.loop_rows import go_backwards_first
 from nbopt.autodiff.rows import RowsType, new_rows
-from nbopt.kernels.compile import is_compiled
+from nbopt.kernels.compile import UserFragments, is_compiled
 
 # Options of the user's own build that change what is computed, with Numba's defaults: a build inside
 # another would else take over that one's.
@@ -208,12 +209,20 @@ def dual_build(fun: Any, rows: RowsType | None = None) -> Any:
     if build is None:
         install()
         options = {name: fun.targetoptions.get(name, default) for name, default in _KEPT.items()}
-        build = numba.njit(
-            fun.py_func,
-            pipeline_class=_compiler(rows),
-            no_cpython_wrapper=True,
-            no_cfunc_wrapper=True,
-            **options,
-        )
-        builds[rows] = build
+        build = builds[rows] = _dispatcher(fun.py_func, rows, options)
     return build
+
+
+def _dispatcher(function: Any, rows: RowsType | None, options: dict[str, Any]) -> Any:
+    """Return what compiles a function for duals.
+
+    One that returns rows has one caller, and is inlined there: LLVM then sees that the duals are variables,
+    and nothing of that is left to be looked at when the code runs.
+    """
+    flags = options | {"nopython": True, "forceinline": rows is not None}
+    # Python code in a with statement is compiled by the flags of what is around it.
+    whole = any("WITH" in instruction.opname for instruction in dis.get_instructions(function))
+    if rows is not None and UserFragments is not None and not whole:
+        return UserFragments(function, flags, _compiler(rows))
+    no = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+    return numba.jit(function, pipeline_class=_compiler(rows), **flags, **no)

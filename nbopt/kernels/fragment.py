@@ -43,8 +43,10 @@ class _Compiler(_FunctionCompiler):
         flags.no_compile = flags.no_cpython_wrapper = flags.no_cfunc_wrapper = True
         library = _Code(target.codegen(), self.py_func.__qualname__)
         kinds = {"args": args, "return_type": return_type, "flags": flags, "locals": self.locals}
-        typing = self.targetdescr.typing_context
-        made = compiler.compile_extra(typing, target, self.py_func, library=library, **kinds)
+        typing, passes = self.targetdescr.typing_context, self.pipeline_class
+        made = compiler.compile_extra(
+            typing, target, self.py_func, library=library, pipeline_class=passes, **kinds
+        )
         # Numba finds the code by the entry for Python: any object will do.
         made = made._replace(entry_point=object())
         target.insert_user_function(made.entry_point, made.fndesc, [library])
@@ -76,16 +78,31 @@ class FragmentFiles(caching.CompileResultCacheImpl):
         return compiler.compile_result(target_context=target, objectmode=False, **parts)
 
 
-class _Fragments(CPUDispatcher):
-    """A function's fragments, one for each signature."""
+class Fragments(CPUDispatcher):
+    """A function's fragments, one for each signature; ``passes`` is what compiles them."""
 
-    def __init__(self, function: Callable, options: dict[str, Any]) -> None:
+    def __init__(self, function: Callable, options: dict[str, Any], passes: type = compiler.Compiler) -> None:
         super().__init__(function, {}, options)
-        self._compiler = _Compiler(function, self.targetdescr, options, {}, compiler.Compiler)
+        self._compiler = _Compiler(function, self.targetdescr, options, {}, passes)
 
     def add_overload(self, made: Any) -> None:
         """Keep a fragment; nothing is there for Python to call."""
         self.overloads[tuple(made.signature.args)] = made
+
+
+class UserFragments(Fragments):
+    """Those of a user's function: it may call into Python, to print or to raise an error made as it runs."""
+
+    def add_overload(self, made: Any) -> None:
+        """Keep a fragment, and put what calls into Python need where its code looks for it."""
+        super().add_overload(made)
+        name, codegen = made.fndesc.env_name, self.targetctx.codegen()
+        library = codegen.create_library(name)
+        module = library.create_ir_module(name)
+        self.targetctx.declare_env_global(module, name)  # all code that is loaded later shares this one
+        library.add_ir_module(module)
+        library.finalize()
+        codegen.set_env(name, made.environment)
 
 
 class Dispatcher(CPUDispatcher):
@@ -97,7 +114,7 @@ class Dispatcher(CPUDispatcher):
     def get_call_template(self, args: Any, kws: Any) -> Any:
         """Compile a fragment for a call; not one for each constant, since LLVM sees those anyway."""
         if self._fragments is None:
-            fragments = _Fragments(self.py_func, self.targetoptions)
+            fragments = Fragments(self.py_func, self.targetoptions)
             if self.fragment_cache is not None:
                 fragments._cache = self.fragment_cache(fragments)
             self._fragments = fragments

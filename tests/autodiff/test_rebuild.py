@@ -1,13 +1,19 @@
 """Functions built for duals: what is changed in them, what stays, and that the user's own are untouched."""
 
+import re
+
+import numba
 import numpy as np
 import pytest
 from numba import njit, types
 
+from nbopt.autodiff import rebuild
 from nbopt.autodiff.dual import DualType
 from nbopt.autodiff.gradient import jacobian, value_and_grad
 from nbopt.autodiff.not_differentiable import NotDifferentiable
 from nbopt.autodiff.rebuild import dual_build
+
+T = np.array([0.5, 1.25, 2.0])
 
 
 def test_one_build_for_each_function_and_the_user_s_stays_as_it_is():
@@ -109,3 +115,35 @@ def test_callees_that_get_no_duals_are_the_user_s():
 
     value_and_grad(fun)([1.0], np.ones(2))
     assert len(weights.signatures) == 1 and "_nbopt_dual" not in weights.__dict__
+
+
+@njit
+def talkative(x, t):
+    print("rows:", t.size)
+    if t[0] < 0.0:
+        raise ValueError("first", t[0])
+    return x[0] * t
+
+
+@njit
+def in_python(x, t):
+    with numba.objmode(total="float64"):
+        total = float(sum(t.tolist()))
+    return x[0] * t * total
+
+
+def test_rows_are_inlined_and_may_call_into_python(capfd):
+    jac = jacobian(talkative)
+    assert jac([3.0, 1.0], T).tolist() == [[t, 0.0] for t in T]
+    assert capfd.readouterr().out == f"rows: {T.size}\n"
+    (text,) = jac.compiled(2).inspect_asm().values()
+    assert not re.search(r"^\S*talkative\S*:", text, re.MULTILINE)  # no function of its own
+    with pytest.raises(ValueError, match=r"\('first', -1\.0\)"):
+        jac([3.0, 1.0], -T[:2] - 0.5)
+    assert jacobian(in_python)([3.0], T[:1]).tolist() == [[T[0] ** 2]]
+
+
+def test_without_fragments_rows_are_the_same(monkeypatch):
+    monkeypatch.setattr(rebuild, "UserFragments", None)
+    fun = njit(lambda x, t: x[0] * t)
+    assert jacobian(fun)([3.0, 1.0], T).tolist() == [[t, 0.0] for t in T]
