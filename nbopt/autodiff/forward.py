@@ -191,12 +191,12 @@ def _put_results(y, less, r, jac, n):
     return rows if isinstance(y, RowsType) else duals
 
 
-def _rows(y, n):
-    """Return the derivatives of the results of a function by n variables (a constant)."""
+def _matrix(y, n):
+    """Return the first n (a constant) partials of duals in an array."""
 
 
-@overload(_rows, prefer_literal=True)
-def _rows_of(y, n):
+@overload(_matrix, prefer_literal=True)
+def _matrix_of(y, n):
     count = n.literal_value
 
     def duals(y, n):
@@ -205,7 +205,23 @@ def _rows_of(y, n):
             put_partials(jac, k, y[k], count)
         return jac
 
-    return (lambda y, n: y.partials) if isinstance(y, RowsType) else duals
+    return duals
+
+
+@intrinsic(prefer_literal=True)
+def _rows(typing_context, y, n):
+    """Return the derivatives of the results of a function by n variables (a constant)."""
+    if not isinstance(y, RowsType):
+        made = typing_context.resolve_function_type(_matrix, (y, n), {}).return_type
+        return made(y, n), lambda context, builder, signature, args: Site(context, builder).apply(
+            _matrix, (y, n), args
+        )[1]
+    made = y.types[0]
+
+    def codegen(context, builder, signature, args):
+        return impl_ret_borrowed(context, builder, made, builder.extract_value(args[0], 0))
+
+    return made(y, n), codegen
 
 
 def gradient_entry(fun: Any, n: Any, load: Any) -> Any:
