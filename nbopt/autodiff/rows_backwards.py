@@ -15,7 +15,7 @@ from numba.core import cgutils
 
 from nbopt.autodiff.backwards import Expression, Node, derivatives
 from nbopt.autodiff.dual import DOUBLE, unpack, vector, zeros
-from nbopt.autodiff.emit import Site
+from nbopt.autodiff.emit import FUSED, Site
 from nbopt.autodiff.rows import WORD, Writer
 
 # So many partials are one register's: to carry them costs no more than to go backwards.
@@ -153,14 +153,13 @@ class RowsBackwards:
 
     def _finite(self) -> Any:
         """Emit whether all derivatives are finite: where one is not, partials tell what it should be."""
-        builder, exponent = self.builder, WORD(0x7FF << 52)
-        words = builder.bitcast(self.writer.partials, WORD.as_pointer())
-        wrong = cgutils.alloca_once_value(builder, WORD(0))
+        builder, zero, partials = self.builder, llvm.Constant(DOUBLE, 0.0), self.writer.partials
+        total = cgutils.alloca_once_value(builder, zero)
         with cgutils.for_range(builder, builder.mul(self.count, WORD(self.writer.kind.n))) as loop:
-            word = builder.and_(builder.load(builder.gep(words, [loop.index])), exponent)
-            here = builder.zext(builder.icmp_signed("==", word, exponent), WORD)
-            builder.store(builder.or_(builder.load(wrong), here), wrong)
-        return builder.icmp_signed("==", builder.load(wrong), WORD(0))
+            # 0, but NaN for what is not finite; zeros may be added up in any order
+            here = builder.fmul(builder.load(builder.gep(partials, [loop.index])), zero, flags=FUSED)
+            builder.store(builder.fadd(builder.load(total), here, flags=(*FUSED, "reassoc")), total)
+        return builder.fcmp_ordered("==", builder.load(total), zero)
 
 
 def keep_as_it_is(module: Any, jump: Any, *what: str) -> None:
