@@ -43,6 +43,13 @@ def noise_of(kind: str, rng: np.random.Generator, n: int) -> np.ndarray:
     return np.where(rng.random(n) < 0.1, 10.0 * e, e) if kind == "10 % outliers" else e
 
 
+def _pseudo_inverse(J: np.ndarray) -> np.ndarray:
+    """Return the inverse of J'J as scipy's curve_fit finds it."""
+    _, s, V = np.linalg.svd(J, full_matrices=False)
+    keep = s > np.finfo(float).eps * max(J.shape) * s[0]
+    return (V[keep].T / s[keep] ** 2) @ V[keep]
+
+
 def simulate(case: Experiment, kind: str, n: int, loss: str, fits: int, profiles: int) -> Found:
     """Fit so many experiments, and ask the first for profile intervals, too."""
     from nbopt import fit
@@ -55,8 +62,7 @@ def simulate(case: Experiment, kind: str, n: int, loss: str, fits: int, profiles
         if not result.success or not np.isfinite(result.cov).all():
             failed += 1
             continue
-        scaled = result.sandwich.scaled
-        theirs = np.diag(np.linalg.inv(scaled.T @ scaled))
+        theirs = np.diag(_pseudo_inverse(result.sandwich.scaled))
         variances = np.array([np.diag(result.cov), theirs * result.redchi, theirs])
         pulls.append((result.x - true) / np.sqrt(variances))
         held[0] += np.mean(np.abs(pulls[-1][0]) <= result.quantile(LEVEL))
