@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import math
 import struct
+from typing import Any
 
 import numpy as np
 
@@ -78,7 +79,10 @@ FURTHEST = 1e10  # times the first step of a search
 SLOWEST = 10  # so many small reductions in a row are no stop where the model promises more
 
 
-_FIRST_NUMBERS, _FIRST_COUNTS = struct.Struct("5d"), struct.Struct("11q")  # as far as they are not 0
+# Write the numbers and counts of a start into an array, as far as they are not 0.
+_pack_numbers: Any = struct.Struct("5d").pack_into
+_pack_counts: Any = struct.Struct("11q").pack_into
+_INTEGER = np.dtype(np.int64)
 
 
 class Workspace:
@@ -95,15 +99,15 @@ class Workspace:
     def __init__(
         self, x: np.ndarray, options: Options, cost: int = 1, pause: int = NOWHERE, unit: float = EPS
     ) -> None:
-        n, rows = x.size, options.maxcor + 1
-        _, ftol, gtol, maxfun, maxiter, maxls, *_ = options
+        maxcor, ftol, gtol, maxfun, maxiter, maxls = options[:6]
+        n, rows = x.size, maxcor + 1
         numbers = (6 + 2 * rows) * n
         self.work = work = np.empty(numbers + RHO + 2 * rows)
         self.x, self.g = work[:n], work[n : 2 * n]
         self.x[...] = work[2 * n : 3 * n] = x
-        _FIRST_NUMBERS.pack_into(work.data, 8 * numbers, math.nan, ftol, gtol, 0.0, unit)
-        self.counts = counts = np.zeros(RING + 2, np.int64)
-        _FIRST_COUNTS.pack_into(counts.data, 0, n, rows, NEW, 0, 0, 0, cost, maxiter, maxfun, maxls, pause)
+        _pack_numbers(work, 8 * numbers, math.nan, ftol, gtol, 0.0, unit)
+        self.counts = counts = np.zeros(RING + 2, _INTEGER)
+        _pack_counts(counts, 0, n, rows, NEW, 0, 0, 0, cost, maxiter, maxfun, maxls, pause)
         self.at_f, self.team = numbers + F, team_for(n)
         if self.team is not None:
             counts[TEAM] = self.team.address

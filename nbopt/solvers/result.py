@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import functools
+from collections.abc import Iterator
 from typing import Any
 
 from scipy.optimize import OptimizeResult
 
 
-class Lazy:
-    """A field that is computed at its first use."""
+class Lazy(functools.partial):
+    """A field that is computed, by a call, at its first use."""
 
-    __slots__ = ("make",)
-
-    def __init__(self, make: Callable[[], Any]) -> None:
-        self.make = make
+    __slots__ = ()
 
 
 class LazyResult(OptimizeResult):
@@ -31,7 +29,7 @@ class LazyResult(OptimizeResult):
     def __getitem__(self, name: str) -> Any:
         value: Any = dict.__getitem__(self, name)
         if type(value) is Lazy:
-            value = self[name] = value.make()
+            value = self[name] = value()
         return value
 
     def _settled(self) -> LazyResult:

@@ -122,7 +122,7 @@ def _result(
         jac_method=source.jac_method,
     )
     if hasattr(w, "correction_pairs"):
-        result["hess_inv"] = Lazy(lambda: LbfgsInvHessProduct(*w.correction_pairs()))
+        result["hess_inv"] = Lazy(_inverse_hessian, w)
     if recorder is not None:
         result["history"] = recorder.history()
         if recorder.points is not None:
@@ -132,3 +132,8 @@ def _result(
         for name, key in (("f", "fun"), ("Iterations", "nit"), ("Evaluations of fun", "nfev")):
             print(f"         {name}: {result[key]}")
     return result
+
+
+def _inverse_hessian(w: Any) -> LbfgsInvHessProduct:
+    """Return the inverse Hessian that the remembered pairs make."""
+    return LbfgsInvHessProduct(*w.correction_pairs())
