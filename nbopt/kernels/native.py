@@ -383,7 +383,7 @@ def entry_for(
     numba.core.errors.TypingError
         From the user's function, as if called from Python.
     """
-    key = (what, jac, variant, *map(key_of, args))
+    key = (what, jac, variant, *map(key_of, args)) if args else (what, jac, variant)
     entries = fun.__dict__.setdefault("_nbopt_entries", {})
     entry = entries.get(key)
     if entry is None:

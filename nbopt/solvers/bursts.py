@@ -95,16 +95,18 @@ class Bursts:
         Its arguments after the state: where the function and its arguments stand.
     keep : tuple
         Whatever the addresses in `source` point into; the function's entry first.
+    explain : callable, optional
+        Called with `keep`, x and room for the gradient where that has not the size of x: says the sizes.
     """
 
     __slots__ = ("between", "burst", "explain", "keep", "limit", "source")
 
-    def __init__(self, burst: Any, source: tuple[Any, ...], keep: tuple[Any, ...]) -> None:
-        self.burst, self.source, self.keep, self.limit = burst, source, keep, keep[0].pace
+    def __init__(
+        self, burst: Any, source: tuple[Any, ...], keep: tuple[Any, ...], explain: Any = None
+    ) -> None:
+        self.burst, self.source, self.keep, self.explain = burst, source, keep, explain
+        self.limit = keep[0].pace
         self.between: Any = None  # called after each burst that another one follows
-        self.explain: Any = (
-            None  # called with x and g where the gradient has not the size of x: says the sizes
-        )
 
     def run(self, engine: Any, task: int, work: np.ndarray, counts: np.ndarray) -> int:
         """Go on until the engine stops or pauses at an iterate; return its task."""
@@ -115,7 +117,7 @@ class Bursts:
                 task = burst(advance, task, limit, work, counts, *source)
             except ValueError as error:
                 if self.explain is not None and str(error).endswith("has not as many elements as x"):
-                    self.explain(*work[: 2 * counts[0]].reshape(2, -1))
+                    self.explain(self.keep, *work[: 2 * counts[0]].reshape(2, -1))
                 raise
             if task != EVALUATE:
                 return task

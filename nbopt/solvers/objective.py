@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -20,7 +21,8 @@ from nbopt.solvers.single_precision import narrowed
 EXACT = "auto", "dual"
 
 
-class Objective(NamedTuple):
+@dataclass(slots=True)
+class Objective:
     """What runs an engine: its calls, the differences it takes, if any, and the name of how."""
 
     calls: Any
@@ -155,13 +157,13 @@ def _compiled(fun: Any, jac: Any, ways: Differences | None, args: tuple[Any, ...
     if ways is not None:
         return _compiled_differences(fun, ways, args, n)
     entry = entry_for(fun, args, GRADIENT) if jac is True else entry_for(fun, args, PAIR, jac)
-    bursts = Bursts(burst, (entry.address, entry.words(args)), (entry, args))
+    return Bursts(burst, (entry.address, entry.words(args)), (entry, args, fun, jac), _explain)
 
-    def explain(x: np.ndarray, g: np.ndarray) -> float:  # the same through Python, which says what is wrong
-        return (_joint(fun, args) if jac is True else _separate(fun, jac, args)).evaluate(x, g)
 
-    bursts.explain = explain
-    return bursts
+def _explain(keep: tuple[Any, ...], x: np.ndarray, g: np.ndarray) -> None:
+    """Call value and gradient through Python, which says what is wrong with their sizes."""
+    _, args, fun, jac = keep
+    (_joint(fun, args) if jac is True else _separate(fun, jac, args)).evaluate(x, g)
 
 
 def _exact(fun: Any, args: tuple[Any, ...], x0: np.ndarray, required: bool) -> Objective | None:

@@ -41,7 +41,7 @@ def run(
     -------
     LazyResult
     """
-    calls, ways, _ = source
+    calls, ways = source.calls, source.ways
     keeps = options.return_all or options.history
     watches = callback is not None and callback.compiled and not keeps and type(calls) is Bursts
     pause = lbfgs.AT_EACH if callback is not None else lbfgs.NOWHERE
