@@ -56,6 +56,7 @@ def _by(kind: type) -> Method:
     return Method(first_order_engine, functools.partial(read_first_order, kind))
 
 
+_DOUBLE = np.dtype(np.float64)
 _LBFGS = Method(lbfgs_engine, read_options)
 
 # Every name of a method, in lower case.
@@ -205,8 +206,7 @@ def minimize(
     pairs = None
     if isinstance(x0, OptimizeResult):
         pairs, x0 = pairs_of(x0), x0.x
-    single = is_single(x0)
-    x = _start(x0)
+    x, single = _start(x0)
     fun, jac = without_wrapping(fun, jac)
     jac, ways = _derivatives(fun, jac, read, x.size, single)
     ends = None if bounds is None else read_bounds(bounds, x.size)
@@ -260,10 +260,11 @@ def _refuse(method: str, hess: Any, hessp: Any, constraints: Any) -> None:
             warnings.warn(text, RuntimeWarning, stacklevel=3)
 
 
-def _start(x0: Any) -> np.ndarray:
-    """Return a float64 copy of the start, or say what is wrong with it."""
-    x = np.array(x0) if type(x0) is not np.ndarray else x0.copy()
-    if x.dtype != np.float64:
+def _start(x0: Any) -> tuple[np.ndarray, bool]:
+    """Return a float64 copy of the start, or say what is wrong with it; tell if it is in single precision."""
+    x, single = np.array(x0), False
+    if x.dtype != _DOUBLE:
+        single = is_single(x0)
         try:
             x = real_numbers(x)
         except TypeError as error:
@@ -277,7 +278,7 @@ def _start(x0: Any) -> np.ndarray:
     if not (all(map(math.isfinite, x.tolist())) if x.size < 16 else np.isfinite(x).all()):  # the faster way
         bad = np.flatnonzero(~np.isfinite(x))[0]
         raise ValueError(f"minimize: x0[{bad}]={x[bad]} must be finite")
-    return x
+    return x, single
 
 
 def _derivatives(
