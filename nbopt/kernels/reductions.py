@@ -263,6 +263,8 @@ def axpy_dot(alpha, x, y, z):
 @compiled(inline=True)
 def axpy_dot_from(start, factor, x, y, z):
     """Do the same for the few elements from ``start`` on; the factor is of the arrays' dtype."""
+    if y.size - start < 4:
+        return _axpy_dot_few(start, factor, x, y, z)
     fours, s, t, u, v = start + (y.size - start) // 4 * 4, 0.0, 0.0, 0.0, 0.0
     for k in range(start, fours, 4):
         y[k] += factor * x[k]
@@ -277,6 +279,19 @@ def axpy_dot_from(start, factor, x, y, z):
         y[k] += factor * x[k]
         s += np.float64(y[k]) * np.float64(z[k])
     return (s + u) + (t + v)
+
+
+@compiled(inline=True)
+def _axpy_dot_few(start, factor, x, y, z):
+    """Do the same for at most three elements, without the sums that are 0: each addition would wait."""
+    if y.size == start:
+        return 0.0
+    y[start] += factor * x[start]
+    total = np.float64(y[start]) * np.float64(z[start])
+    for k in range(start + 1, y.size):
+        y[k] += factor * x[k]
+        total += np.float64(y[k]) * np.float64(z[k])
+    return total
 
 
 @compiled
