@@ -10,6 +10,8 @@ from nbopt.fitting.whitening import CHOLESKY, NONE, WEIGHTS, whiten
 from nbopt.kernels.reductions import is_finite
 
 _NO_WEIGHTS = np.empty((0, 0))
+_ARRAYS = list, tuple, np.ndarray
+_DOUBLE = np.dtype(np.float64)
 
 
 class Data(NamedTuple):
@@ -66,7 +68,7 @@ def read_data(
         raise ValueError(f"{owner}: nan_policy must be one of {{None, 'raise', 'omit'}}, not {nan_policy!r}")
     finite = nan_policy is None if check_finite is None else bool(check_finite)
     y = _numbers(owner, names[1], ydata, finite)
-    x = _numbers(owner, names[0], xdata, finite) if isinstance(xdata, list | tuple | np.ndarray) else xdata
+    x = _numbers(owner, names[0], xdata, finite) if isinstance(xdata, _ARRAYS) else xdata
     if not y.size:
         raise ValueError(f"{owner}: `{names[1]}` must not be empty!")
     if y.ndim != 1:
@@ -98,7 +100,7 @@ def spread(data: Data, values: Any) -> Data:
 
 def _numbers(owner: str, name: str, values: Any, finite: bool) -> np.ndarray:
     """Return an array of floats."""
-    if type(values) is np.ndarray and values.dtype == np.float64 and values.flags.c_contiguous:
+    if type(values) is np.ndarray and values.dtype == _DOUBLE and values.flags.c_contiguous:
         array = values  # as most are
     else:
         try:
@@ -107,7 +109,8 @@ def _numbers(owner: str, name: str, values: Any, finite: bool) -> np.ndarray:
             array = np.asarray(values, np.float64, order="C")
         except (TypeError, ValueError) as error:
             raise type(error)(f"{owner}: {name} must be real numbers: {error}") from None
-    if finite and not is_finite(array.reshape(-1)):  # NumPy takes five times as long
+    line = array if array.ndim == 1 else array.reshape(-1)
+    if finite and not is_finite(line):  # NumPy takes five times as long
         bad = tuple(int(k) for k in np.argwhere(~np.isfinite(array))[0])
         at = ", ".join(map(str, bad))
         raise ValueError(f"{owner}: {name} must not contain infs or NaNs; {name}[{at}] is {array[bad]}")

@@ -16,6 +16,7 @@ from nbopt.fitting.covariance import NOISE, covariance, covariance_of
 from nbopt.fitting.curve_data import Data, read_data, spread
 from nbopt.fitting.curve_problem import FACTOR, FORWARD
 from nbopt.fitting.fit_options import (
+    FREE,
     check_choices,
     read_bounds,
     read_diff_step,
@@ -63,7 +64,7 @@ def curve_fit(
     sigma: Any = None,
     absolute_sigma: bool = False,
     check_finite: bool | None = None,
-    bounds: Any = (-np.inf, np.inf),
+    bounds: Any = FREE,
     method: str | None = None,
     jac: Any = None,
     *,

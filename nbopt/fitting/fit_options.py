@@ -16,7 +16,9 @@ from nbopt.optim.near_miss import did_you_mean
 from nbopt.solvers.real_numbers import real_numbers
 
 METHODS = ("trf", "dogbox", "lm")
-_EPS, _FREE = 2.0**-52, (-math.inf, math.inf)
+_WAYS = ("auto", "dual", *DIFFERENCES)
+_EPS = 2.0**-52
+FREE = (-math.inf, math.inf)  # the default of `bounds`: none
 
 
 def read_start(owner: str, name: str, x0: Any) -> np.ndarray:
@@ -39,8 +41,8 @@ def read_start(owner: str, name: str, x0: Any) -> np.ndarray:
 
 def read_bounds(owner: str, name: str, bounds: Any, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return lower and upper bounds of each variable, or say what is wrong with them."""
-    if (
-        type(bounds) is tuple and all(type(end) is float for end in bounds) and bounds == _FREE
+    if bounds is FREE or (
+        type(bounds) is tuple and all(type(end) is float for end in bounds) and bounds == FREE
     ):  # the faster way
         return unbounded(x.size)
     if isinstance(bounds, Bounds):  # it makes arrays of one element of numbers
@@ -124,11 +126,10 @@ def check_choices(owner: str, method: Any, jac: Any, loss: Any, verbose: Any) ->
     if method not in METHODS:
         near = did_you_mean(method, METHODS)
         raise ValueError(f"{owner}: method={method!r} must be 'trf', 'dogbox' or 'lm'{near or '.'}")
-    ways = "auto", "dual", *DIFFERENCES
-    if not callable(jac) and jac not in (None, *ways):
+    if not callable(jac) and jac is not None and jac not in _WAYS:
         raise ValueError(
             f"{owner}: jac={jac!r} must be '2-point', '3-point', 'cs', 'dual', 'auto', None or callable"
-            + (did_you_mean(jac, ways) or ".")
+            + (did_you_mean(jac, _WAYS) or ".")
         )
     if not callable(loss) and loss not in KINDS:
         near = did_you_mean(loss, KINDS)

@@ -13,6 +13,7 @@ from scipy.sparse import issparse
 from scipy.sparse.linalg import LinearOperator
 
 from nbopt.fitting.fit_options import (
+    FREE,
     check_choices,
     read_bounds,
     read_diff_step,
@@ -34,7 +35,7 @@ def least_squares(
     fun: Callable[..., Any],
     x0: Any,
     jac: Any = None,
-    bounds: Any = (-np.inf, np.inf),
+    bounds: Any = FREE,
     method: str = "trf",
     ftol: float | None = 1e-8,
     xtol: float | None = 1e-8,
