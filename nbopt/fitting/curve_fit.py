@@ -260,29 +260,30 @@ def _problem(
     f: Any, jac: Any, data: Data, start: np.ndarray, lower: np.ndarray, upper: np.ndarray, diff_step: Any
 ) -> Problem:
     """Return the problem that the engine solves."""
-    n, m = start.size, data.y.size
-    residuals = python_residuals(_OWNER, f, data.x, data.y)
-
-    def derivatives(p: np.ndarray) -> np.ndarray:
-        J = np.asarray(jac(data.x, *p), np.float64)
-        if J.shape != (m, n):
-            raise ValueError(f"{_OWNER}: jac returned shape {J.shape}; it must be {(m, n)}")
-        return J
-
+    n, x, y, fill = start.size, data.x, data.y, None
     form = None, "2-point" if jac in ("auto", "dual") else jac
     if is_compiled_model(f, jac):
         form = residuals_of(f, n), jacobian_of(jac, n) if callable(jac) else jac
     elif jac == "dual":
         raise ValueError(f"{_OWNER}: jac='dual' needs a model compiled with numba.njit")
-    user = derivatives if callable(jac) else None
+    else:
+        fill = python_filler(_OWNER, f, x, y)
+    user = functools.partial(_derivatives, jac, x, (y.size, n)) if callable(jac) else None
     refine = jac == "auto" and diff_step is None
     if refine:  # MINPACK's steps, for parameters may be tiny; but one that is 0 in fact has no size
         diff_step = FORWARD
-
     return Problem(
-        form[0], form[1], (data.x, data.y), residuals, user, start, lower, upper, m, diff_step, refine,
-        data.weighted, data.kind, data.W, fill=python_filler(_OWNER, f, data.x, data.y),
+        form[0], form[1], (x, y), functools.partial(python_residuals, _OWNER, f, x, y), user, start, lower,
+        upper, y.size, diff_step, refine, data.weighted, data.kind, data.W, fill=fill,
     )  # fmt: skip
+
+
+def _derivatives(jac: Any, x: Any, shape: tuple[int, int], p: np.ndarray) -> np.ndarray:
+    """Return the user's Jacobian, or say what is wrong with it."""
+    J = np.asarray(jac(x, *p), np.float64)
+    if J.shape != shape:
+        raise ValueError(f"{_OWNER}: jac returned shape {J.shape}; it must be {shape}")
+    return J
 
 
 def _pcov(ended: Run, settings: Settings, method: str, absolute: bool) -> np.ndarray:

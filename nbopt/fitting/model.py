@@ -83,17 +83,12 @@ def _of_one_vector(f: Any, n: int, name: str, then: str = "") -> Any:
     return compiled(function, cache=False)
 
 
-def python_residuals(owner: str, f: Any, x: Any, y: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
-    """Return ``p -> f(x, *p) - y`` for calls from Python, that says what is wrong with a result."""
-    shape = y.shape
-
-    def residuals(p: np.ndarray) -> np.ndarray:
-        values = f(x, *p)
-        if type(values) is not np.ndarray or values.shape != shape or values.dtype.kind != "f":
-            values = _values(owner, values, shape, p.dtype.kind == "c")
-        return values - y
-
-    return residuals
+def python_residuals(owner: str, f: Any, x: Any, y: np.ndarray, p: np.ndarray) -> np.ndarray:
+    """Return ``f(x, *p) - y``, called from Python, or say what is wrong with the result."""
+    values = f(x, *p)
+    if type(values) is not np.ndarray or values.shape != y.shape or values.dtype.kind != "f":
+        values = _values(owner, values, y.shape, p.dtype.kind == "c")
+    return values - y
 
 
 def python_filler(owner: str, f: Any, x: Any, y: np.ndarray) -> Callable[[Any, np.ndarray], None]:
