@@ -41,7 +41,8 @@ _SIGNATURES = {
 }
 
 _STRUCT_CODES = {np.dtype(c): c for c in "bBhHiIqQfd?"}
-NO_WORDS = np.empty(0, np.int64)
+_INTEGER = np.dtype(np.int64)
+NO_WORDS = np.empty(0, _INTEGER)
 
 
 @intrinsic
@@ -89,7 +90,7 @@ class _Layout:
         self.codes: list[str] = []
         self.size = 0
         self._places = [self._place(t) for t in kinds]
-        self.pack = struct.Struct("=" + "".join(self.codes)).pack_into
+        self.pack: Any = struct.Struct("=" + "".join(self.codes)).pack_into
         self.simple = all(isinstance(t, types.Float | types.Integer | types.Boolean) for t in kinds)
 
     def _words(self, count: int) -> int:
@@ -121,14 +122,17 @@ class _Layout:
 
     def words(self, args: tuple[Any, ...]) -> np.ndarray:
         """Pack values of these types; arrays are not copied, so the caller keeps them alive."""
-        words = np.empty(self.size >> 3, np.int64)
+        words = np.empty(self.size >> 3, _INTEGER)
         if self.simple:
-            self.pack(words.data, 0, *args)
+            self.pack(words, 0, *args)
         else:
             flat: list[Any] = []
             for a in args:
-                _flatten(a, flat)
-            self.pack(words.data, 0, *flat)
+                if type(a) is np.ndarray:  # the faster way
+                    flat += address(a), *a.shape, *a.strides
+                else:
+                    _flatten(a, flat)
+            self.pack(words, 0, *flat)
         return words
 
     def load(self) -> Any:
