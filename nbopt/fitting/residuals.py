@@ -344,8 +344,9 @@ def _entries(fun: Any, jac: Any, args: tuple[Any, ...], n: int) -> tuple[Any, An
     """Return the entries of residuals and exact Jacobian, the latter None if there is none, and its kind."""
     key = jac, n, *map(key_of, args)
     known = fun.__dict__.setdefault("_nbopt_pairs", {})
-    if key in known:  # a third of the time that it takes to find each again
-        return known[key]
+    found = known.get(key)
+    if found is not None:  # a third of the time that it takes to find each again
+        return found
     entry, exact = residual_entry(fun, args, RESIDUALS), None
     if callable(jac):
         exact = residual_entry(jac, args, USER_JACOBIAN)

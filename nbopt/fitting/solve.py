@@ -145,7 +145,7 @@ def _run(
         task = engine().advance(0.0, w.work, w.counts)
     if settings.verbose == 2:
         print(f"{'Iteration':^15}{'Total nfev':^15}{'Cost':^15}{'Cost reduction':^15}{'Step norm':^15}")
-    before = w.x.copy(), math.nan
+    before = problem.x0, math.nan
     while task != STOP:
         task = calls.run(engine(), task, w.work, w.counts)
         if task == NEW_ITERATE:

@@ -41,7 +41,10 @@ NEW, TRYING, DERIVING, REFRESHING, RETURNING, AT_ITERATE, LEAVING, PROBING, STOP
 EVALUATIONS, SMALL_GRADIENT, SMALL_REDUCTION, SMALL_STEP, BOTH_SMALL = range(5)
 RUNNING, BAD_START, BAD_JACOBIAN = 10, 11, 12
 
-_COUNTS, _NUMBERS = struct.Struct(f"{STALE}q"), struct.Struct("5d")  # as far as they are not 0
+# Write the counts and numbers of a start into an array, as far as they are not 0.
+_pack_counts: Any = struct.Struct(f"{STALE}q").pack_into
+_pack_numbers: Any = struct.Struct("9d").pack_into
+_INTEGER = np.dtype(np.int64)
 
 
 class Workspace:
@@ -89,9 +92,9 @@ class Workspace:
         size: float = 0.0,
     ) -> None:  # fmt: skip
         n = x.size
-        self.counts = counts = np.zeros(HEAD + 4 * n, np.int64)
-        _COUNTS.pack_into(
-            counts.data, 0, n, m, NEW, 0, 0, 0, max_nfev, pause, RUNNING, loss, scale is None, cosines,
+        self.counts = counts = np.zeros(HEAD + 4 * n, _INTEGER)
+        _pack_counts(
+            counts, 0, n, m, NEW, 0, 0, 0, max_nfev, pause, RUNNING, loss, scale is None, cosines,
             polish, 0, 0, 0, 0, step, refine, 0, 0, together, together,
         )  # fmt: skip
         self.starts = starts = _starts(n, m, loss)
@@ -102,8 +105,7 @@ class Workspace:
         work[lines + UPPER * n : lines + D * n] = upper
         if scale is not None:
             work[lines + D * n : lines + (D + 1) * n] = 1.0 / scale
-        _NUMBERS.pack_into(work.data, 8 * (starts[-1] + FTOL), *tolerances, f_scale, factor)
-        work[starts[-1] + SIZE] = size
+        _pack_numbers(work, 8 * (starts[-1] + FTOL), *tolerances, f_scale, factor, 0.0, 0.0, 0.0, size)
 
     @property
     def x(self) -> np.ndarray:
