@@ -10,7 +10,8 @@ import math
 
 from nbopt.fitting.householder import solve_transposed
 from nbopt.kernels.compile import compiled
-from nbopt.kernels.reductions import padded_dot
+from nbopt.kernels.reductions import padded_dots
+from nbopt.kernels.views import row, vector
 
 # The least share of a column's square that stands apart from the columns before it. The square has an error
 # of 1e-16, so what is left has ten digits: more than a step needs, and a step has its own test.
@@ -18,7 +19,7 @@ _APART = 1e-6
 _TINY = 2.0**-960  # a square that is smaller has lost digits
 
 
-@compiled
+@compiled(inline=True)
 def factor_apart(columns, count, b, order, R, apart, g):
     """Factor A[:, order] = Q R and turn the first elements of b into those of Q'b, if A's columns allow it.
 
@@ -41,11 +42,9 @@ def factor_apart(columns, count, b, order, R, apart, g):
     bool
         False if columns are too nearly parallel: then `b` is as it was and `order` is 0, 1, ....
     """
+    _multiply(columns, count, b, R, g)
     for j in range(count):
-        order[j], g[j] = j, padded_dot(columns[j], b)
-        for k in range(j, count):
-            R[j, k] = padded_dot(columns[j], columns[k])
-        apart[j] = _APART * R[j, j] if R[j, j] > _TINY else math.inf
+        order[j], apart[j] = j, _APART * R[j, j] if R[j, j] > _TINY else math.inf
     for k in range(count):
         _bring_largest(R, count, k, order, apart, g)
         if not R[k, k] > apart[k]:
@@ -64,7 +63,36 @@ def factor_apart(columns, count, b, order, R, apart, g):
     return True
 
 
-@compiled
+@compiled(inline=True)
+def _multiply(columns, count, b, R, g):
+    """Write the upper triangle of A'A to R and A'b to g, two columns by two in each pass over them.
+
+    ``b`` is the column after the last one. Where one is left over it is taken twice, and R[j + 1, j] is
+    written, too.
+    """
+    last = vector(b, 0, b.size)  # a view, as a row is: nobody counts references to it
+    for j in range(0, count, 2):
+        i = min(j + 1, count - 1)
+        for k in range(j, count + 1, 2):
+            third = row(columns, k) if k < count else last
+            fourth = row(columns, k + 1) if k + 1 < count else last
+            products = padded_dots(row(columns, j), row(columns, i), third, fourth)
+            _note(R, g, count, j, k, products[0])
+            _note(R, g, count, j, k + 1, products[1])
+            _note(R, g, count, i, k, products[2])
+            _note(R, g, count, i, k + 1, products[3])
+
+
+@compiled(inline=True)
+def _note(R, g, count, j, k, product):
+    """Keep the product of column j with column k, or with b."""
+    if k < count:
+        R[j, k] = product
+    else:
+        g[j] = product
+
+
+@compiled(inline=True)
 def _bring_largest(R, count, k, order, apart, g):
     """Exchange variable k, in the upper triangle, with the one of which most is left."""
     best = k
@@ -73,8 +101,8 @@ def _bring_largest(R, count, k, order, apart, g):
             best = j
     if best == k:
         return
-    for line in (apart, g):
-        line[k], line[best] = line[best], line[k]
+    apart[k], apart[best] = apart[best], apart[k]
+    g[k], g[best] = g[best], g[k]
     order[k], order[best] = order[best], order[k]
     R[k, k], R[best, best] = R[best, best], R[k, k]
     for i in range(k):

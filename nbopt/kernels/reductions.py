@@ -61,38 +61,59 @@ def _in_pairs(builder: Any, lanes: Any, join: Callable) -> Any:
 
 
 def _in_lanes(
-    context: Any, builder: Any, signature: Any, args: Any, body: Callable, join: Callable, block: int = BLOCK
+    context: Any,
+    builder: Any,
+    signature: Any,
+    args: Any,
+    bodies: tuple[Callable, ...],
+    join: Callable,
+    block: int = BLOCK,
 ) -> Any:
     """Emit loops over all blocks and, in each, over its groups of LANES elements.
 
-    ``body(arrays, k, total)`` returns the new accumulators, ``join(x, y)`` combines two numbers. Returned
-    are what all blocks before the last one come to, and the last one without the elements left over.
+    Each ``body(arrays, k, total)`` returns its new accumulators, ``join(x, y)`` combines two numbers.
+    Returned are, for each body, what all blocks before the last one come to, and the last one without the
+    elements left over.
     """
     pairs = [(t, v) for t, v in zip(signature.args, args, strict=True) if isinstance(t, types.Array)]
     arrays = [context.make_array(t)(context, builder, v) for t, v in pairs]
     word = ir.IntType(64)
     none, most = ir.Constant(_DOUBLES, [0.0] * LANES), ir.Constant(word, block // LANES)
-    total, before = cgutils.alloca_once(builder, _DOUBLES), cgutils.alloca_once_value(builder, _ZERO)
+    totals = [cgutils.alloca_once(builder, _DOUBLES) for _ in bodies]
+    before = [cgutils.alloca_once_value(builder, _ZERO) for _ in bodies]
     start = cgutils.alloca_once_value(builder, ir.Constant(word, 0))
     groups = builder.udiv(arrays[0].nitems, ir.Constant(word, LANES))
     block, following, done = (builder.append_basic_block(name) for name in ("block", "following", "done"))
     builder.branch(block)
     builder.position_at_end(block)
-    builder.store(none, total)
+    for total in totals:
+        builder.store(none, total)
     left = builder.sub(groups, builder.load(start))
     goes_on = builder.icmp_unsigned(">", left, most)
     with cgutils.for_range(builder, builder.select(goes_on, most, left)) as loop:
         k = builder.mul(builder.add(builder.load(start), loop.index), ir.Constant(word, LANES))
-        builder.store(body(arrays, k, builder.load(total)), total)
-    last = _in_pairs(builder, builder.load(total), join)
+        for body, total in zip(bodies, totals, strict=True):
+            builder.store(body(arrays, k, builder.load(total)), total)
+    last = [_in_pairs(builder, builder.load(total), join) for total in totals]
     builder.cbranch(goes_on, following, done)
     builder.position_at_end(following)
-    builder.store(join(builder.load(before), last), before)
+    for sum_before, sum_last in zip(before, last, strict=True):
+        builder.store(join(builder.load(sum_before), sum_last), sum_before)
     builder.store(builder.add(builder.load(start), most), start)
     builder.branch(block)
     builder.position_at_end(done)
-    found = builder.load(before), last
+    found = [number for pair in zip(map(builder.load, before), last, strict=True) for number in pair]
     return context.make_tuple(builder, signature.return_type, found)
+
+
+def _product(builder: Any, first: int, second: int) -> Callable:
+    """Return the body that sums the products of two of the arrays."""
+
+    def body(arrays, k, total):
+        x, y = (_doubles(builder, _load(builder, arrays[place], k)[1]) for place in (first, second))
+        return builder.fadd(total, builder.fmul(x, y))
+
+    return body
 
 
 @intrinsic
@@ -101,13 +122,21 @@ def _lanes_dot(typing_context, a, b):
     _check(a, b)
 
     def codegen(context, builder, signature, args):
-        def body(arrays, k, total):
-            x, y = (_doubles(builder, _load(builder, array, k)[1]) for array in arrays)
-            return builder.fadd(total, builder.fmul(x, y))
-
-        return _in_lanes(context, builder, signature, args, body, builder.fadd)
+        return _in_lanes(context, builder, signature, args, (_product(builder, 0, 1),), builder.fadd)
 
     return _TWO(a, b), codegen
+
+
+@intrinsic
+def _lanes_dots(typing_context, a, b, c, d):
+    """Sum a*c, a*d, b*c and b*d over whole groups of LANES elements, each element being loaded once."""
+    _check(a, b, c, d)
+
+    def codegen(context, builder, signature, args):
+        bodies = tuple(_product(builder, i, j) for i in (0, 1) for j in (2, 3))
+        return _in_lanes(context, builder, signature, args, bodies, builder.fadd)
+
+    return types.UniTuple(types.float64, 8)(a, b, c, d), codegen
 
 
 @intrinsic
@@ -120,7 +149,7 @@ def _lanes_nothing(typing_context, a):
             value = _doubles(builder, _load(builder, arrays[0], k)[1])
             return builder.fadd(total, builder.fsub(value, value))
 
-        return _in_lanes(context, builder, signature, args, body, builder.fadd, 1 << 62)
+        return _in_lanes(context, builder, signature, args, (body,), builder.fadd, 1 << 62)
 
     return _TWO(a), codegen
 
@@ -145,7 +174,7 @@ def _lanes_axpy_dot(typing_context, alpha, x, y, z):
             builder.store(new, b[0]).align = b[1].align
             return builder.fadd(total, builder.fmul(_doubles(builder, new), _doubles(builder, c[1])))
 
-        return _in_lanes(context, builder, signature, args, body, builder.fadd)
+        return _in_lanes(context, builder, signature, args, (body,), builder.fadd)
 
     return _TWO(x.dtype, x, y, z), codegen
 
@@ -174,7 +203,7 @@ def _unary(largest: bool) -> Any:
                 return join(total, call("fabs", _doubles(builder, _load(builder, arrays[0], k)[1])))
 
             block = 1 << 62 if largest else BLOCK  # the largest is the same in any order
-            return _in_lanes(context, builder, signature, args, body, join, block)
+            return _in_lanes(context, builder, signature, args, (body,), join, block)
 
         return _TWO(a), codegen
 
@@ -205,6 +234,9 @@ if numba_config.DISABLE_JIT:  # an intrinsic has no Python body
 
     def _lanes_dot(a, b):
         return _folded(_rows(a) * _rows(b), np.add)
+
+    def _lanes_dots(a, b, c, d):
+        return *_lanes_dot(a, c), *_lanes_dot(a, d), *_lanes_dot(b, c), *_lanes_dot(b, d)
 
     def _lanes_nothing(a):
         return _folded(_rows(a) - _rows(a), np.add)
@@ -243,10 +275,10 @@ def dot(a, b):
 
 
 @compiled(inline=True)
-def padded_dot(a, b):
-    """Return the sum of a*b for a length that is a multiple of LANES; copied into its callers."""
-    before, last = _lanes_dot(a, b)
-    return before + last
+def padded_dots(a, b, c, d):
+    """Return the sums of a*c, a*d, b*c and b*d in one pass, of a length that is a multiple of LANES."""
+    ac, last_ac, ad, last_ad, bc, last_bc, bd, last_bd = _lanes_dots(a, b, c, d)
+    return ac + last_ac, ad + last_ad, bc + last_bc, bd + last_bd
 
 
 @compiled(inline=True)

@@ -44,10 +44,11 @@ def in_blocks(terms, ways=1):
     return total
 
 
-def test_a_product_of_whole_lanes_is_that_of_any_length():
-    for n in (0, LANES, 5 * LANES, BLOCK + LANES):
-        a, b = vectors(n, np.float64, 2)
-        assert reductions.padded_dot(a, b) == reductions.dot(a, b)
+def test_four_products_of_whole_lanes_are_those_of_any_length():
+    for n in (0, LANES, 5 * LANES, BLOCK + LANES, 3 * BLOCK):
+        a, b, c, d = vectors(n, np.float64, 4)
+        found = reductions.padded_dots(a, b, c, d)
+        assert found == tuple(reductions.dot(x, y) for x in (a, b) for y in (c, d))
 
 
 def vectors(n, dtype, count):
