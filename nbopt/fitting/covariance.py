@@ -11,6 +11,7 @@ from nbopt.fitting.householder import factor, solve_upper
 from nbopt.fitting.workspace import HEAD, SCRATCH, M, N, Workspace, full, parts
 from nbopt.kernels.compile import compiled
 from nbopt.kernels.reductions import dot, max_abs
+from nbopt.kernels.transposed import copy_columns
 from nbopt.kernels.views import matrix, vector
 
 _EPS = 2.0**-52
@@ -105,12 +106,9 @@ def _finish(work, counts, least, scale, out):
 def _invert(jac, columns, b, R, order, scale, norms, first, least, out):
     """Write the inverse of J'J to ``out`` and return True, unless the rank is too low."""
     m, n = jac.shape
+    copy_columns(jac, columns)
     for j in range(n):
-        column, scale[j] = columns[j], 1.0
-        for i in range(m):
-            column[i] = jac[i, j]
-        for i in range(m, column.size):
-            column[i] = 0.0
+        scale[j] = 1.0
     if factor_apart(columns, n, b, order, R, norms, first):  # that each has much of its own tells the rank
         _multiply(R, n, columns, scale, order, out)
         return True

@@ -102,6 +102,7 @@ from nbopt.fitting.workspace import (
 )  # fmt: skip
 from nbopt.kernels.compile import compiled
 from nbopt.kernels.reductions import is_finite
+from nbopt.kernels.transposed import copy_columns
 from nbopt.kernels.views import matrix, vector
 from nbopt.solvers.bursts import EVALUATE, NEW_ITERATE, STOP
 
@@ -370,14 +371,13 @@ def _linearize(work, counts):
     rho, b, _, columns, lines, R, numbers = parts(work, counts)
     n, m = counts[N], counts[M]
     r, J, order = vector(work, n, m), matrix(work, n + m, m, n), vector(counts, HEAD, n)
+    copy_columns(J, columns)
     for j in range(n):
-        order[j], column = j, columns[j]
-        for i in range(m):
-            column[i] = J[i, j]
-        for i in range(m, column.size):
-            column[i] = 0.0
-    for i in range(b.size):
-        b[i] = r[i] if i < m else 0.0
+        order[j] = j
+    for i in range(m):
+        b[i] = r[i]
+    for i in range(m, b.size):
+        b[i] = 0.0
     if counts[LOSS] != LINEAR:
         for i in range(m):
             factor_r, by = weights(rho, i, r[i], numbers[F_SCALE])
