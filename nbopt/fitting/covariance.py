@@ -8,7 +8,7 @@ import numpy as np
 
 from nbopt.fitting.gram import factor_apart
 from nbopt.fitting.householder import factor, solve_upper
-from nbopt.fitting.workspace import HEAD, SCRATCH, M, N, Workspace, full, parts
+from nbopt.fitting.workspace import COST, HEAD, SCRATCH, M, N, Workspace, full, parts
 from nbopt.kernels.compile import compiled
 from nbopt.kernels.reductions import dot, max_abs
 from nbopt.kernels.transposed import copy_columns
@@ -80,19 +80,23 @@ def covariance_of(run: Workspace, noise: float, absolute: bool) -> np.ndarray | 
     ndarray of shape (n, n) or None
         None where the rank is too low or a number overflows.
     """
-    n, m = run.counts.item(N), run.counts.item(M)
-    scale = 1.0 if absolute else 2.0 * run.cost / (m - n) if m > n else math.inf
-    out, least = np.empty((n, n)), max(noise, _EPS * max(m, n))
-    return out if math.isfinite(scale) and _finish(run.work, run.counts, least, scale, out) else None
+    n = run.counts.item(N)
+    out = np.empty((n, n))
+    return out if _finish(run.work, run.counts, noise, bool(absolute), out) else None
 
 
 @compiled
-def _finish(work, counts, least, scale, out):
-    """Write the covariance times ``scale`` to ``out``; tell whether there is one."""
-    _, b, _, columns, lines, R, _ = parts(work, counts)
+def _finish(work, counts, noise, absolute, out):
+    """Write the covariance to ``out``; tell whether there is one."""
+    _, b, _, columns, lines, R, numbers = parts(work, counts)
     n, m = counts[N], counts[M]
     spare = vector(counts, HEAD, n), lines[SCRATCH], lines[SCRATCH + 1], lines[SCRATCH + 2]
-    if m < n or not _invert(matrix(work, n + m, m, n), columns, b, R, *spare, least, out):
+    least, scale = max(noise, _EPS * max(m, n)), 1.0
+    if not absolute:
+        scale = 2.0 * numbers[COST] / (m - n) if m > n else math.inf
+    if m < n or not math.isfinite(scale):
+        return False
+    if not _invert(matrix(work, n + m, m, n), columns, b, R, *spare, least, out):
         return False
     largest = 0.0
     for i in range(n):
@@ -102,7 +106,7 @@ def _finish(work, counts, least, scale, out):
     return largest < math.inf
 
 
-@compiled
+@compiled(inline=True)
 def _invert(jac, columns, b, R, order, scale, norms, first, least, out):
     """Write the inverse of J'J to ``out`` and return True, unless the rank is too low."""
     m, n = jac.shape
@@ -131,7 +135,7 @@ def _invert(jac, columns, b, R, order, scale, norms, first, least, out):
     return True
 
 
-@compiled
+@compiled(inline=True)
 def _multiply(R, n, columns, scale, order, out):
     """Write the inverse of R'R, its variables' scales and order undone, to ``out``."""
     for k in range(n):  # the columns of the inverse of R
