@@ -6,6 +6,7 @@ import functools
 import inspect
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -82,7 +83,8 @@ def workspace_of(problem: Problem, settings: Settings, kind: int, calls: Any) ->
     )  # fmt: skip
 
 
-class Run(NamedTuple):
+@dataclass(slots=True)
+class Run:
     """A run that has ended: its arrays, and why it stopped if that was not the engine's own decision."""
 
     workspace: ws.Workspace
@@ -126,7 +128,7 @@ def run(owner: str, problem: Problem, settings: Settings, r: np.ndarray | None) 
         stopped = _run(owner, w, calls, problem, settings, r)
     except KeyboardInterrupt:
         stopped = INTERRUPT
-    return Run(w, "3-point" if w.counts[ws.CENTRAL] else calls.jac_method, stopped)
+    return Run(w, "3-point" if w.counts.item(ws.CENTRAL) else calls.jac_method, stopped)
 
 
 def solve(owner: str, problem: Problem, settings: Settings, r: np.ndarray | None) -> LazyResult:
@@ -153,7 +155,7 @@ def _run(
                 before = _print_iterate(w, before)
             if settings.callback is not None and _is_enough(settings.callback, w):
                 return CALLBACK
-    reason = int(w.counts[ws.REASON])
+    reason = w.counts.item(ws.REASON)
     if reason in (ws.BAD_START, ws.BAD_JACOBIAN):
         _explain_start(owner, w, reason)
     return None
