@@ -73,8 +73,8 @@ _WAITS = (
 _MEMORY = "both wait for the same memory; a run differs from the next by as much"
 _COMPILES = "nearly all of it is Numba compiling L-BFGS and its line search, some thirty functions"
 _LANES = (
-    "where a row is no expression of few variables its 8 partials go through all steps, while the loop by hand "
-    "shares what the derivatives have in common"
+    "where a row is no expression of few variables its 8 partials go through all steps, while the loop by "
+    "hand shares what the derivatives have in common"
 )
 BUDGETS = (
     at_most("adam_10_kept", "`Adam.step()`, one float64 array of 10, same gradient object", 4, "µs"),
