@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable
 from time import perf_counter
 from typing import Any, NamedTuple
@@ -226,7 +227,8 @@ class Problem(NamedTuple):
 
     def size(self) -> float:
         """Return the length of the weighted data."""
-        return float(np.linalg.norm(self.observed()))
+        observed = self.observed()
+        return math.sqrt(float(observed @ observed))
 
     def check_shapes(self) -> None:
         """Name the shapes that compiled functions return, if these are wrong: compiled code cannot."""
@@ -269,7 +271,7 @@ def calls_of(problem: Problem) -> Bursts | PythonCalls:
 def _differentiated(problem: Problem) -> Residuals:
     """Return the residuals of a problem for differences through Python."""
     observed = problem.observed() if problem.refine else np.empty(0)
-    length = float(np.linalg.norm(observed))
+    length = math.sqrt(float(observed @ observed))
     return Residuals(
         *_filler(problem), problem.kind, problem.W, problem.lower, problem.upper, problem.m,
         problem.unit, length, _SHARE * length, observed,
