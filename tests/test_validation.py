@@ -335,7 +335,15 @@ def test_the_page_holds_its_plots_and_colours_its_verdicts(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "fitter", ["nbopt, @njit", "nbopt, Python", "nbopt.fit, @njit", "nbopt.fit, Python", "scipy lm"]
+    "fitter",
+    [
+        "nbopt, @njit",
+        "nbopt, Python",
+        "nbopt.fit, @njit",
+        "nbopt.fit, Python",
+        "scipy lm",
+        "scipy trf, 1e-14",
+    ],
 )
 def test_a_certified_set_is_fitted_and_its_evaluations_are_counted(fitter):
     pytest.importorskip("refnx", reason="NIST's files come with refnx")

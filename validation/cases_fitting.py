@@ -40,7 +40,10 @@ def difficulty(name: str) -> str:
 
 
 def nist_run(name: str, start: int, fitter: str) -> dict[str, Any]:
-    """Fit a set from a start with default tolerances: digits, evaluations of the model, seconds."""
+    """Fit a set from a start: digits, evaluations of the model, seconds.
+
+    Tolerances are the defaults, or those of scipy's methods 1e-14 where the fitter's name says so.
+    """
     case, calls = SETS.read(name), [0]
 
     def model(x: Any, *p: float) -> Any:
@@ -79,14 +82,22 @@ def _fitter(fitter: str, name: str, model: Any, case: Any, start: int) -> Callab
         return fit
     if fitter.startswith("nbopt.fit"):
         return _named_fit(_compiled(name) if fitter == "nbopt.fit, @njit" else None, model, case, p0)
-    method = {} if fitter == "nbopt, Python" else {"method": fitter.removeprefix("scipy ")}
-    module = nbopt if fitter == "nbopt, Python" else optimize
+    module, options = (nbopt, {}) if fitter == "nbopt, Python" else (optimize, _scipy_options(fitter))
 
     def fit_plain() -> Any:
-        popt, pcov = module.curve_fit(model, case.x, case.y, p0, **method)
+        popt, pcov = module.curve_fit(model, case.x, case.y, p0, **options)
         return popt, np.sqrt(np.diag(pcov)), None
 
     return fit_plain
+
+
+def _scipy_options(fitter: str) -> dict[str, Any]:
+    """Return the options of scipy's curve_fit that a fitter's name stands for."""
+    method, _, tolerance = fitter.removeprefix("scipy ").partition(", ")
+    if not tolerance:
+        return {"method": method}
+    limit = {"maxfev": 20_000} if method == "lm" else {"max_nfev": 2000, "x_scale": "jac"}
+    return {"method": method, **limit, **dict.fromkeys(("ftol", "xtol", "gtol"), float(tolerance))}
 
 
 def _compiled(name: str) -> Any:
