@@ -36,7 +36,7 @@ def go_backwards_first(func_ir: Any, names: list[str], dependence: Dependence, r
     rows : RowsType
     """
     loop = find_loop(func_ir, names)
-    row = loop and trace(func_ir, loop, dependence.kinds, rows.n)
+    row = loop and trace(func_ir, loop, dependence, rows.n)
     if loop is None or row is None:
         return
     sources = Sources(func_ir, dependence.kinds, rows.n)
@@ -122,6 +122,8 @@ def _fits(row: Row, kinds: dict[str, Any], guesses: dict[str, Guess]) -> bool:
         if leaf.var is not None
     ]
     right = all(isinstance(kind, DualType if name in guesses else PLAIN) for name, kind in numbers)
+    if row.of_floats:
+        right = right and all(kind == types.float64 for name, kind in numbers if name not in guesses)
     return right and all(is_dual_array(kinds[var.name], 1) for var in row.sized)
 
 

@@ -14,16 +14,21 @@ from numba.core import ir
 from numba.core.ir_utils import get_definition, guard
 
 from nbopt.autodiff.backwards import parts
-from nbopt.autodiff.dependence import called
+from nbopt.autodiff.counts import Counts
+from nbopt.autodiff.dependence import Dependence, called
 from nbopt.autodiff.dual_arrays import is_dual_array
 from nbopt.autodiff.row_loop import RANGES, RowLoop, is_phi
 from nbopt.autodiff.rules import RULES
 
 # More steps than that take long to compile.
 _MOST_STEPS, _MOST_STATEMENTS = 64, 2000
+# Products of smaller whole numbers do not overflow.
 _LARGEST = 2**31
 
-_NUMERIC = frozenset(function for rule in RULES for function in rule.functions)
+# Functions with the number of their operands: of more than two, max and min are calls of another kind.
+_NUMERIC = {function: rule.arity or 2 for rule in RULES for function in rule.functions}
+# Those that give whole numbers or truth of floats.
+_STEPS = frozenset(function for rule in RULES for function in rule.functions if rule.result is not None)
 _PARTS = frozenset({operator.floordiv, operator.mod})
 _ARITHMETIC = _PARTS | {operator.add, operator.sub, operator.mul, operator.neg, operator.pos}
 _LOGIC = frozenset({operator.lt, operator.le, operator.gt, operator.ge, operator.eq, operator.ne})
@@ -40,11 +45,15 @@ class Leaf(NamedTuple):
 
 
 class Row(NamedTuple):
-    """The expression of a row, what its names stand for, and arrays that were taken to hold n elements."""
+    """The expression of a row, what its names stand for, and what was taken for granted.
+
+    Arrays ``sized`` were taken to hold n elements; ``of_floats``, data to be of float64.
+    """
 
     tree: Any
     leaves: dict[str, Leaf]
     sized: list[Any]
+    of_floats: bool
 
 
 class _Given(NamedTuple):
@@ -64,7 +73,7 @@ class _UnknownError(Exception):
     """The body does what is no expression."""
 
 
-def trace(func_ir: Any, loop: RowLoop, kinds: tuple[Any, ...], n: int) -> Row | None:
+def trace(func_ir: Any, loop: RowLoop, dependence: Dependence, n: int) -> Row | None:
     """Return what a loop writes to each row; None if it is not one expression.
 
     Parameters
@@ -72,8 +81,8 @@ def trace(func_ir: Any, loop: RowLoop, kinds: tuple[Any, ...], n: int) -> Row | 
     func_ir : numba FunctionIR
         In SSA form, untyped.
     loop : RowLoop
-    kinds : tuple of numba types
-        The types of the function's arguments.
+    dependence : Dependence
+        What depends on the arguments that are duals.
     n : int
         Number of variables; an argument that is an array of duals is taken to hold so many.
 
@@ -82,7 +91,7 @@ def trace(func_ir: Any, loop: RowLoop, kinds: tuple[Any, ...], n: int) -> Row | 
     Row or None
     """
     try:
-        return _Trace(func_ir, loop, kinds, n).run()
+        return _Trace(func_ir, loop, dependence, n).run()
     except (_UnknownError, RecursionError):
         return None
 
@@ -106,8 +115,11 @@ class _Trace:
     expression, a list of symbols, a range, an iterator, `_Next`, `_Given`, or None for what is no number.
     """
 
-    def __init__(self, func_ir: Any, loop: RowLoop, kinds: tuple[Any, ...], n: int) -> None:
-        self.func_ir, self.loop, self.kinds, self.n = func_ir, loop, kinds, n
+    def __init__(self, func_ir: Any, loop: RowLoop, dependence: Dependence, n: int) -> None:
+        self.func_ir, self.loop, self.n = func_ir, loop, n
+        self.kinds, self.duals = dependence.kinds, dependence.names
+        self.counts = Counts(func_ir, dependence.kinds)
+        self.of_floats = False
         self.symbols: dict[str, Any] = {}
         self.leaves: dict[str, tuple[Any, Leaf]] = {}
         self.sized: dict[str, Any] = {}
@@ -133,7 +145,7 @@ class _Trace:
         # what is computed for nothing might have raised
         _require(self.steps == sum(type(part) is tuple for part in used.values()))
         leaves = {name: leaf for name, (var, leaf) in self.leaves.items() if id(var) in used}
-        return Row(self.written, leaves, list(self.sized.values()))
+        return Row(self.written, leaves, list(self.sized.values()), self.of_floats)
 
     def _next(self, jump: Any) -> int:
         """Return the block that comes next."""
@@ -148,10 +160,30 @@ class _Trace:
         """Return what a variable is that was set in several blocks."""
         for label, var in zip(phi.incoming_blocks, phi.incoming_values, strict=True):
             if label == before and isinstance(var, ir.Var):
-                symbol = self._symbol(var)
-                whole = _whole(symbol)
-                return symbol if whole is None else whole  # to Numba it is no constant
+                return self._on_all_ways(self._symbol(var), phi)
         raise _UnknownError
+
+    def _on_all_ways(self, symbol: Any, phi: Any) -> Any:
+        """Return what a symbol is where ways join: Numba gives all that come there one type."""
+        whole, ways = _whole(symbol), [v for v in phi.incoming_values if isinstance(v, ir.Var)]
+        if all(map(self.counts.is_count, ways)):
+            return symbol if whole is None else whole  # to Numba it is no constant
+        if whole is not None:
+            _require(abs(whole) < _LARGEST)
+            symbol = ir.Const(float(whole), phi.loc)
+            self.of_floats |= not any(v.name in self.duals for v in ways)
+        elif isinstance(symbol, ir.Var | ir.Const | tuple | _Given):
+            self._join_number(symbol)
+        return symbol
+
+    def _join_number(self, symbol: Any) -> None:
+        """Take data that a joined number is made of for float64, and so the number."""
+        made_of = parts(self._operand(symbol))
+        _require(not any(type(part) is tuple and part[0] in _STEPS for part in made_of))
+        own = {id(part) for part in made_of}
+        names = {leaf.var.name for var, leaf in self.leaves.values() if leaf.var and id(var) in own}
+        _require(names or any(isinstance(part, ir.Const) and type(part.value) is float for part in made_of))
+        self.of_floats |= bool(names) and names.isdisjoint(self.duals)
 
     def _do(self, statement: Any) -> None:
         """Run a statement."""
@@ -288,11 +320,10 @@ class _Trace:
         if function in _TRUTH and (numbers[0] is not None or isinstance(symbols[0], bool)):
             return bool(symbols[0] if numbers[0] is None else numbers[0]) != (function is operator.not_)
         if None not in numbers:
-            _require(
-                function in _LOGIC or (function in _ARITHMETIC and (function not in _PARTS or numbers[1]))
-            )
+            _require(function in _LOGIC | _ARITHMETIC and (function not in _PARTS or numbers[1]))
+            _require(all(abs(number) < _LARGEST for number in numbers))
             return function(*numbers)
-        _require(function in _NUMERIC and self.steps < _MOST_STEPS)
+        _require(_NUMERIC.get(function) == len(symbols) and self.steps < _MOST_STEPS)
         self.steps += 1
         return function, [self._operand(symbol) for symbol in symbols]
 

@@ -11,6 +11,7 @@ from numba.core.compiler import run_frontend
 from numba.core.ir_utils import build_definitions
 from numba.core.ssa import reconstruct_ssa
 
+from nbopt.autodiff.dependence import Dependence
 from nbopt.autodiff.dual import DualType
 from nbopt.autodiff.row_loop import find_loop
 from nbopt.autodiff.row_trace import ROW, Leaf, trace
@@ -40,7 +41,7 @@ def traced(fun):
     func_ir = run_frontend(fun)
     func_ir._definitions = build_definitions(func_ir.blocks)
     func_ir = reconstruct_ssa(func_ir)
-    return trace(func_ir, find_loop(func_ir, ["out"]), KINDS, 3)
+    return trace(func_ir, find_loop(func_ir, ["out"]), Dependence(func_ir, KINDS), 3)
 
 
 def horner(out, x, t):
