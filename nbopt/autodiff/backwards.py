@@ -20,12 +20,12 @@ from nbopt.autodiff.emit import FUSED, Site
 from nbopt.autodiff.map_elements import constant
 
 # Operations without a pole.
-_RING: frozenset[Any] = frozenset(
+RING: frozenset[Any] = frozenset(
     {operator.add, operator.sub, operator.mul, operator.neg, operator.pos}
     | {np.add, np.subtract, np.multiply, np.negative, np.positive}
 )
 # Those of two duals that may be emitted twice, once for either: LLVM computes the value once.
-_OF_TWO = _RING | {operator.truediv, np.true_divide}
+_OF_TWO = RING | {operator.truediv, np.true_divide}
 
 
 class Node(NamedTuple):
@@ -63,7 +63,7 @@ class Expression:
         self._varies(tree)
         steps = [(part[0], sum(map(self._varies, part[1]))) for part in parts(tree) if type(part) is tuple]
         self.is_separable = all(duals < 2 or function in _OF_TWO for function, duals in steps)
-        self.is_polynomial = all(duals == 0 or function in _RING for function, duals in steps)
+        self.is_polynomial = all(duals == 0 or function in RING for function, duals in steps)
 
     def _varies(self, tree: Any) -> bool:
         """Tell whether a part depends on a variable."""

@@ -35,10 +35,16 @@ class Site:
         context = self.context
         found = context.typing_context.resolve_value_type(function)
         signature = found.get_call_type(context.typing_context, kinds, {})
+        *first, last = signature.args
+        several = isinstance(last, types.StarArgTuple | types.StarArgUniTuple)  # as max of floats takes
         cast = [
             context.cast(self.builder, a, given, wanted)
-            for a, given, wanted in zip(args, kinds, signature.args, strict=True)
+            for a, given, wanted in zip(
+                args, kinds, [*first, *last] if several else signature.args, strict=True
+            )
         ]
+        if several:
+            cast[len(first) :] = [context.make_tuple(self.builder, last, cast[len(first) :])]
         return signature.return_type, context.get_function(found, signature)(self.builder, cast)
 
     def call(self, function: Any, *args: Real) -> Real:

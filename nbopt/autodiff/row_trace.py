@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from numba.core import ir
 from numba.core.ir_utils import get_definition, guard
 
-from nbopt.autodiff.backwards import parts
+from nbopt.autodiff.backwards import RING, parts
 from nbopt.autodiff.counts import Counts
 from nbopt.autodiff.dependence import Dependence, called
 from nbopt.autodiff.dual_arrays import is_dual_array
@@ -25,8 +25,7 @@ _MOST_STEPS, _MOST_STATEMENTS = 64, 2000
 # Products of smaller whole numbers do not overflow.
 _LARGEST = 2**31
 
-# Functions with the number of their operands: of more than two, max and min are calls of another kind.
-_NUMERIC = {function: rule.arity or 2 for rule in RULES for function in rule.functions}
+_NUMERIC = frozenset(function for rule in RULES for function in rule.functions)
 # Those that give whole numbers or truth of floats.
 _STEPS = frozenset(function for rule in RULES for function in rule.functions if rule.result is not None)
 _PARTS = frozenset({operator.floordiv, operator.mod})
@@ -123,7 +122,7 @@ class _Trace:
         self.symbols: dict[str, Any] = {}
         self.leaves: dict[str, tuple[Any, Leaf]] = {}
         self.sized: dict[str, Any] = {}
-        self.steps = 0
+        self.steps: list[Any] = []
         self.row = self._leaf(Leaf(index=ROW))
         self.written: Any = None
 
@@ -141,10 +140,12 @@ class _Trace:
                     self._do(statement)
             before, label = label, self._next(block.terminator)
         _require(self.written is not None)
-        used = {id(part): part for part in parts(self.written)}
+        used, made = (
+            {id(p) for tree in trees for p in parts(tree)} for trees in ([self.written], self.steps)
+        )
         # what is computed for nothing might have raised
-        _require(self.steps == sum(type(part) is tuple for part in used.values()))
-        leaves = {name: leaf for name, (var, leaf) in self.leaves.items() if id(var) in used}
+        _require(all(id(part) in used for part in self.steps if part[0] not in RING))
+        leaves = {name: leaf for name, (var, leaf) in self.leaves.items() if id(var) in used | made}
         return Row(self.written, leaves, list(self.sized.values()), self.of_floats)
 
     def _next(self, jump: Any) -> int:
@@ -316,16 +317,16 @@ class _Trace:
     def _apply(self, function: Any, given: Any) -> Any:
         """Return what a function of numbers gives."""
         symbols = [self._symbol(var) for var in given]
-        numbers = [_whole(symbol) for symbol in symbols]
+        numbers: list[Any] = [_whole(symbol) for symbol in symbols]
         if function in _TRUTH and (numbers[0] is not None or isinstance(symbols[0], bool)):
             return bool(symbols[0] if numbers[0] is None else numbers[0]) != (function is operator.not_)
         if None not in numbers:
             _require(function in _LOGIC | _ARITHMETIC and (function not in _PARTS or numbers[1]))
             _require(all(abs(number) < _LARGEST for number in numbers))
             return function(*numbers)
-        _require(_NUMERIC.get(function) == len(symbols) and self.steps < _MOST_STEPS)
-        self.steps += 1
-        return function, [self._operand(symbol) for symbol in symbols]
+        _require(function in _NUMERIC and len(self.steps) < _MOST_STEPS)
+        self.steps.append((function, [self._operand(symbol) for symbol in symbols]))
+        return self.steps[-1]
 
     # Numbers
 

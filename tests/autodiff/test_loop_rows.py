@@ -165,3 +165,95 @@ def test_data_of_other_types_are_left_to_duals(written):
     assert jacobian(fun)(X[:2], (0.5, 2.0)).tolist() == [[0.5, 1.0], [2.0, 1.0]]
     assert jacobian(fun)(X[:2], T[:2]).tolist() == [[0.5, 1.0], [1.25, 1.0]]
     assert len(written) == 2
+
+
+def joined_floats(x, t):
+    out = np.empty(t.size)
+    for i in range(t.size):
+        u = t[i]
+        for _ in range(2):
+            u = u * t[i] + 0.1  # float64 from the first product on, whatever t is
+        out[i] = x[0] * u + x[1] * x[2] * x[3] * x[4]
+    return out
+
+
+def joined_counts(x, t):
+    out = np.empty(t.size)
+    for i in range(t.size):
+        a, b = 10, i + 10
+        if x.size > 50:
+            a = b = 2.5  # never, but so a and b are floats
+        out[i] = x[0] * a ** (20 + i) + x[1] * x[2] * x[3] * x[4] * b**20
+    return out
+
+
+def joined_powers(x, t):
+    out = np.empty(t.size)
+    for i in range(t.size):
+        s, p = 0, 1
+        for k in range(x.size):
+            s += x[k] * p
+            p *= t[i]  # once more than needed
+        out[i] = s
+    return out
+
+
+def wraps(x, t):
+    out = np.empty(t.size)
+    for i in range(t.size):
+        s = 1
+        for _ in range(4):
+            s = (s * 6364136223846793005 + 1442695040888963407) % 1000003
+        out[i] = x[0] * s * t[i] + x[1] * x[2] * x[3] * x[4]
+    return out
+
+
+def limits(x, t):
+    out = np.empty(t.size)
+    for i in range(t.size):
+        best = max(t[i], 1, i) - min(i, 2)
+        out[i] = x[0] * best + max(x[1], 0, t[i]) * x[2] * x[3] + max(x[4], 1)
+    return out
+
+
+def pairs(x, t):
+    out = np.zeros(t.size + 1)
+    for i in range(t.size - 1):
+        s = 0.0
+        k = 0
+        while k < x.size - 1:
+            for j in range(k, x.size):
+                if not (j + k) % 2:
+                    continue
+                s += x[k] * x[-1 - j] * t[i] ** k
+            k += 1
+        out[i] = s
+    return out
+
+
+SINGLE = (1.1 * T).astype(np.float32)
+WHOLE = np.array([3, 70000, 5000000, 2])
+BYTES = np.array([3, 200, 255, 0], np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("fun", "data", "found"),
+    [
+        (joined_floats, (T, SINGLE), 2),
+        (joined_counts, (T,), 0),
+        (joined_powers, (T, WHOLE), 2),
+        (wraps, (T,), 0),
+        (limits, (T, BYTES), 2),
+        (pairs, (T,), 1),
+    ],
+)
+def test_odd_loops_have_the_values_of_floats_and_the_rows_of_duals(fun, data, found, written):
+    compiled, keep = njit(fun), jacobian(kept(fun))
+    entry = njit(jacobian_entry(compiled, 5, njit(lambda data: data)))
+    for t in data:
+        r = compiled(X, t)
+        jac = np.full((r.size, 5), np.nan)
+        entry(X, values := np.full(r.size, np.nan), jac, (t,))
+        np.testing.assert_allclose(values, r, rtol=1e-15)
+        np.testing.assert_allclose(jac, keep(X, t), rtol=1e-13)
+    assert len(written) == found
