@@ -20,7 +20,6 @@ from nbopt.fitting.named_parameters import Named
 from nbopt.fitting.poisson import deviance_roots, root_slopes
 from nbopt.fitting.residuals import Problem
 from nbopt.fitting.solve import INTERRUPT, Settings, solve, workspace_of
-from nbopt.fitting.whitening import whiten
 from nbopt.fitting.workspace import Workspace
 from nbopt.kernels.compile import compiled
 from nbopt.solvers.result import LazyResult
@@ -65,12 +64,6 @@ class CurveProblem:
     def values(self, full: np.ndarray, x: Any = None) -> np.ndarray:
         """Return what the model gives, for the data's x or another."""
         return np.asarray(self.model(self.data.x if x is None else x, *full), np.float64)
-
-    def whitened(self, r: np.ndarray) -> np.ndarray:
-        """Return residuals with their weights."""
-        weighted = r.astype(np.float64)
-        whiten(self.data.kind, self.data.W, weighted)
-        return weighted
 
     def solve(self, start: np.ndarray, pinned: int | None = None, data: Data | None = None) -> LazyResult:
         """Fit from a start, one parameter held if it is pinned.

@@ -117,7 +117,7 @@ class FitResult:
         self.redchi = chisqr / self.nfree if self.nfree > 0 else math.nan
         self.variance = self._rise = 1.0 if self.absolute else self.redchi
         self.aic, self.bic = (self._criterion(each) for each in (2.0, math.log(self.ndata)))
-        size = _EPS * float(np.abs(self.problem.whitened(data.y)).max())
+        size = _EPS * float(np.abs(data.weighted()).max())
         self.exact = self.estimated and chisqr <= self.ndata * (4.0 * size) ** 2
 
     def _noise(self, found: Any) -> Sandwich:

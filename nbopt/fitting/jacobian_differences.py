@@ -66,12 +66,18 @@ def divide(x, r, i, points, how, first, second, J):
     return math.sqrt(dot(first, first))
 
 
+@compiled(inline=True)
+def size_of_variable(length, change):
+    """Return by how much a variable, its column being so long, changes the residuals by ``change``, or 0."""
+    return change / length if length > 0.0 else 0.0
+
+
 @compiled
 def divide_all(x, r, kind, W, points, scheme, values, J, change, floor):
     """Write the Jacobian from residuals without weights at all points, two rows of values for each column.
 
-    The first of these rows take the column. ``floor`` says by how much each variable changes the residuals by
-    ``change``; it is 0 where that is never.
+    The first of these rows take the column; ``floor`` takes the sizes of the variables, see
+    `size_of_variable`.
     """
     for i in range(x.size):
         if scheme[i] == LEFT_OUT:
@@ -80,7 +86,7 @@ def divide_all(x, r, kind, W, points, scheme, values, J, change, floor):
         if scheme[i] != FORWARD:
             whiten(kind, W, values[2 * i + 1])
         length = divide(x, r, i, points, scheme[i], values[2 * i], values[2 * i + 1], J)
-        floor[i] = change / length if length > 0.0 else 0.0
+        floor[i] = size_of_variable(length, change)
 
 
 @compiled
@@ -136,7 +142,7 @@ def difference_jacobian(
         if scheme[i] != FORWARD:
             _residuals_beside(entry, data, kind, W, x, i, points[1, i], beside, rows[1])
         length = divide(x, r, i, points, scheme[i], rows[0], rows[1], J)
-        floor[i] = change / length if length > 0.0 else 0.0
+        floor[i] = size_of_variable(length, change)
 
 
 @compiled

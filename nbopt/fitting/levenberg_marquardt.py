@@ -304,9 +304,9 @@ def _resize(ratio, actual, numbers, cut):
             shrink = 0.5 * numbers[SLOPE] / (numbers[SLOPE] + actual)
             shrink = min(max(shrink, 0.1), 0.5)
         numbers[DELTA] = shrink * min(numbers[DELTA], 10.0 * length)
-        for _ in range(4):  # else an undamped step may come again
-            if numbers[DAMPING] == 0.0 and not cut and numbers[DELTA] >= 0.9 * length:
-                numbers[DELTA] *= shrink
+        if numbers[DAMPING] == 0.0 and not cut:  # or the same step may come again
+            for _ in range(4):  # from 10 lengths to less than one
+                numbers[DELTA] *= shrink if numbers[DELTA] >= 0.9 * length else 1.0
         numbers[DAMPING] /= shrink
     elif ratio >= 0.75 or numbers[DAMPING] == 0.0:
         numbers[DELTA] = max(numbers[DELTA], 2.0 * length) if cut else 2.0 * length

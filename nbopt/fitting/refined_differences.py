@@ -26,7 +26,13 @@ from nbopt.fitting.homogeneity import (
     is_confirmed,
     seek,
 )
-from nbopt.fitting.jacobian_differences import FORWARD, LEFT_OUT, divide_all, place_points
+from nbopt.fitting.jacobian_differences import (
+    FORWARD,
+    LEFT_OUT,
+    divide_all,
+    place_points,
+    size_of_variable,
+)
 from nbopt.fitting.python_differences import Residuals
 from nbopt.fitting.workspace import (
     CENTRAL,
@@ -98,11 +104,13 @@ def _place(work, counts, store, known):
                 marks[j] = CONSTANT if marks[j] == UNKNOWN else marks[j]
     others = central or not refreshing
     counts[KEPT] = leave_out(x, limits[LOWER], limits[UPPER], points, scheme, marks, ending, others)
+    group = vector(known, n, MEMBERS + n)
+    if group[STATE] == NONE:
+        return
     observed, model = _data_and_model(store, n, m)
     for i in range(m):
         model[i] = r[i] + observed[i]
-    group = vector(known, n, MEMBERS + n)
-    if group[STATE] < FOUND:
+    if group[STATE] == UNSOUGHT:
         return
     if others:
         choose(x, rows[_FLOOR], numbers[_CHANGE], model, marks, group)
@@ -147,8 +155,7 @@ def _know_group(x, J, model, scheme, group, floor, change, scratch):
             group[STATE] = NONE
             return False
         group[STATE] = PROVEN
-    length = math.sqrt(dot(derived, derived))
-    floor[column] = change / length if length > 0.0 else 0.0
+    floor[column] = size_of_variable(math.sqrt(dot(derived, derived)), change)
     for i in range(model.size):
         J[i, column] = derived[i]
     return True

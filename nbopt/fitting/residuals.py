@@ -120,7 +120,7 @@ def burst_complex(
 class Bursts:
     """Runs the engine on compiled residuals, each burst as long as the last ones allow."""
 
-    __slots__ = ("burst", "jac_method", "keep", "limit", "refine", "source", "together")
+    __slots__ = ("burst", "jac_method", "keep", "limit", "refine", "size", "source", "together")
 
     def __init__(
         self,
@@ -129,9 +129,11 @@ class Bursts:
         keep: tuple[Any, ...],
         jac_method: str,
         refine: bool = False,
+        size: float = 0.0,
     ) -> None:
         self.burst, self.source, self.keep, self.limit = burst, source, keep, keep[0].pace
         self.jac_method, self.refine, self.together = jac_method, refine, jac_method == "dual"
+        self.size = size
 
     def run(self, engine: Any, task: int, work: np.ndarray, counts: np.ndarray) -> int:
         """Go on until the engine stops or pauses at an iterate; return its task."""
@@ -162,13 +164,17 @@ class PythonCalls:
         Where the Jacobian comes from, for the result.
     refine : bool
         Whether ``jac`` takes the engine's arrays instead, and heeds what it is asked for in them.
+    size : float
+        Length of the weighted data, if that is looked at.
     """
 
-    __slots__ = ("fill", "jac", "jac_method", "kind", "loss", "numbers", "refine", "weights")
+    __slots__ = ("fill", "jac", "jac_method", "kind", "loss", "numbers", "refine", "size", "weights")
     together = False
 
-    def __init__(self, problem: Problem, jac: Any, jac_method: str, refine: bool = False) -> None:
-        self.jac, self.jac_method, self.refine = jac, jac_method, refine
+    def __init__(
+        self, problem: Problem, jac: Any, jac_method: str, refine: bool = False, size: float = 0.0
+    ) -> None:
+        self.jac, self.jac_method, self.refine, self.size = jac, jac_method, refine, size
         self.fill, self.numbers = _filler(problem)
         self.loss, self.kind, self.weights = problem.loss, problem.kind, problem.W
 
@@ -225,11 +231,6 @@ class Problem(NamedTuple):
     unit: float = _EPS  # the rounding of the residuals, for finite differences
     fill: Callable[[Any, np.ndarray], None] | None = None  # python_fun of a line or list, to an array
 
-    def size(self) -> float:
-        """Return the length of the weighted data."""
-        observed = self.observed()
-        return math.sqrt(float(observed @ observed))
-
     def check_shapes(self) -> None:
         """Name the shapes that compiled functions return, if these are wrong: compiled code cannot."""
         if is_compiled(self.fun):
@@ -259,9 +260,9 @@ def calls_of(problem: Problem) -> Bursts | PythonCalls:
         return PythonCalls(problem, _weighted(problem, exact), "dual")
     if problem.refine:
         steps = steps_of(problem.x0.size, problem.diff_step, problem.unit)
-        return PythonCalls(
-            problem, RefinedDifferences(_differentiated(problem), steps), "2-point", refine=True
-        )
+        residuals = _differentiated(problem)
+        jac = RefinedDifferences(residuals, steps)
+        return PythonCalls(problem, jac, "2-point", refine=True, size=residuals.length)
     ways = _ways(problem)
     if ways.method == "cs":
         return PythonCalls(problem, _weighted(problem, _complex_steps(problem.python_fun, ways)), "cs")
@@ -270,8 +271,7 @@ def calls_of(problem: Problem) -> Bursts | PythonCalls:
 
 def _differentiated(problem: Problem) -> Residuals:
     """Return the residuals of a problem for differences through Python."""
-    observed = problem.observed() if problem.refine else np.empty(0)
-    length = math.sqrt(float(observed @ observed))
+    observed, length = _observed(problem)
     return Residuals(
         *_filler(problem), problem.kind, problem.W, problem.lower, problem.upper, problem.m,
         problem.unit, length, _SHARE * length, observed,
@@ -288,9 +288,10 @@ def _ways(problem: Problem) -> Differences:
     return make(method, problem.x0.size, step, unit=problem.unit)
 
 
-def _change(problem: Problem) -> float:
-    """Return what a variable of its size changes the residuals by; 0 if sizes are not looked at."""
-    return _SHARE * problem.size() if problem.refine else 0.0
+def _observed(problem: Problem) -> tuple[np.ndarray, float]:
+    """Return the weighted data and their length; nothing and 0 if sizes are not looked at."""
+    observed = problem.observed() if problem.refine else np.empty(0)
+    return observed, math.sqrt(float(observed @ observed))
 
 
 def _filler(problem: Problem) -> tuple[Callable[[Any, np.ndarray], None], Callable[[np.ndarray], Any]]:
@@ -337,9 +338,10 @@ def _compiled(problem: Problem) -> Bursts:
         steps, automatic = steps_of(n, problem.diff_step, problem.unit)
     central = AT_THE_END if problem.refine else ALWAYS if ways.method == "3-point" else NEVER
     rest = np.empty((3, n)), np.empty(n, np.int64), np.empty((2, m))
-    limits = problem.lower, problem.upper, np.zeros(n), _change(problem)
+    size = _observed(problem)[1]
+    limits = problem.lower, problem.upper, np.zeros(n), _SHARE * size
     more = *limits, steps, ways.rule, automatic, central
-    return Bursts(burst_differences, (*start, *more, *rest), (entry, args), ways.method, problem.refine)
+    return Bursts(burst_differences, (*start, *more, *rest), (entry, args), ways.method, problem.refine, size)
 
 
 def _entries(fun: Any, jac: Any, args: tuple[Any, ...], n: int) -> tuple[Any, Any, str]:

@@ -79,7 +79,7 @@ def workspace_of(problem: Problem, settings: Settings, kind: int, calls: Any) ->
         problem.x0, problem.m, problem.lower, problem.upper, settings.scale, kind, settings.f_scale,
         settings.tolerances, settings.max_nfev, settings.callback is not None or settings.verbose == 2,
         settings.cosines, settings.polish, settings.factor, step_address(problem.lower, problem.upper),
-        calls.refine, calls.together, problem.size() if calls.refine else 0.0,
+        calls.refine, calls.together, calls.size,
     )  # fmt: skip
 
 

@@ -18,8 +18,7 @@ from numba.core.registry import CPUDispatcher
 try:
     from nbopt.kernels.fragment import Dispatcher, FragmentFiles, UserFragments
 except (ImportError, AttributeError):  # a Numba with other insides: all is compiled for its own sake
-    # Where it is None it is never called, and nothing is asked of the other one.
-    Dispatcher, FragmentFiles, UserFragments = None, object, None  # type: ignore[assignment,misc]
+    Dispatcher, FragmentFiles, UserFragments = None, object, None  # type: ignore[assignment,misc]  # not called
 
 # x/0 is inf, as in NumPy: without this on every function down a call chain nothing vectorises.
 FLAGS: dict[str, Any] = {"error_model": "numpy"}

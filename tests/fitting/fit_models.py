@@ -29,6 +29,17 @@ def wave(x, amplitude, frequency, phase):
     return amplitude * np.sin(frequency * x + phase)
 
 
+class Counted:
+    """A model that counts its calls."""
+
+    def __init__(self, model):
+        self.model, self.calls = model, 0
+
+    def __call__(self, x, *p):
+        self.calls += 1
+        return self.model(x, *p)
+
+
 # Model, x, true parameters, standard error of the data.
 MODELS = {
     "peak": (peak, np.linspace(-4.0, 4.0, 40), (3.0, 0.4, 1.1, 0.5), 0.3),

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import scipy.optimize as so
+from fit_models import Counted
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -17,17 +18,6 @@ X = np.linspace(0.0, 10.0, 40)
 
 def peak(x, a, mu, s, b, c):
     return a * np.exp(-0.5 * ((x - mu) / s) ** 2) + b + c * x
-
-
-class Counted:
-    """A model that counts its calls."""
-
-    def __init__(self, model):
-        self.model, self.calls = model, 0
-
-    def __call__(self, x, *p):
-        self.calls += 1
-        return self.model(x, *p)
 
 
 def fit_counted(model, y, p0, **options):

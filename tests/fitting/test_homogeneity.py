@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from fit_models import Counted
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -213,17 +214,6 @@ def test_the_column_follows_from_the_others(model, p, column):
     assert is_confirmed(J, group, out)
     J[:, column] = right * (1.0 + 3e-5)
     assert not is_confirmed(J, group, out)
-
-
-class Counted:
-    """A model that counts its calls."""
-
-    def __init__(self, model):
-        self.model, self.calls = model, 0
-
-    def __call__(self, x, *p):
-        self.calls += 1
-        return self.model(x, *p)
 
 
 def fit_counted(model, y, p0, *given, **options):
